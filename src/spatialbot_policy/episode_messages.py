@@ -1,0 +1,314 @@
+"""Conversion between this project's types and ROS 2 messages in CDR, for episodes.
+
+Messages are the standard ones of ROS 2 Humble, serialised by `rosbags`; no ROS installation is needed.
+Colour is `rgb8`. Depth follows REP 118: `16UC1` millimetres when every pixel fits 16 bits, otherwise
+`32FC1` metres, which is exact for whole millimetres up to `MAX_DEPTH_MM`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rosbags.serde import SerdeError
+from rosbags.typesys import Stores, get_typestore
+
+from spatialbot_policy.episode_topics import (
+    ACTION_NAMES,
+    ARM_JOINTS,
+    BASE_FRAME,
+    CAMERA_INFO,
+    FINGER_JOINT,
+    FINGER_OPEN_M,
+    IMAGE,
+    JOINT_STATE,
+    MAX_DEPTH_MM,
+    POSE,
+    STRING,
+    TERMINATE_NAME,
+    TF_MESSAGE,
+    CameraIntrinsics,
+)
+from spatialbot_policy.errors import EpisodeError
+from spatialbot_policy.types import ActionStep, DepthArray, FloatArray, RgbdFrame, RobotState, UInt8Array
+
+
+@cache
+def _store() -> Any:
+    return get_typestore(Stores.ROS2_HUMBLE)
+
+
+@cache
+def schema_text(type_name: str) -> bytes:
+    """Message definition of a type with its dependencies, in the form `ros2msg` schemas have in MCAP."""
+    text: str = _store().generate_msgdef(type_name, ros_version=2)[0]
+    return text.encode()
+
+
+def _new(type_name: str, **fields: object) -> Any:
+    return _store().types[type_name](**fields)
+
+
+def _cdr(message: Any) -> bytes:
+    return bytes(_store().serialize_cdr(message, message.__msgtype__, little_endian=True))
+
+
+def decode(data: bytes, type_name: str, topic: str) -> Any:
+    """Turn CDR bytes into a message object; array fields are views into `data`.
+
+    Raises:
+        EpisodeError: the bytes are no message of this type.
+    """
+    try:
+        return _store().deserialize_cdr(data, type_name)
+    except SerdeError as error:
+        raise EpisodeError(
+            f"a message on {topic} is no {type_name} ({error}); the file is foreign or damaged"
+        ) from error
+
+
+def _header(stamp_ns: int, frame_id: str) -> Any:
+    seconds, nanoseconds = divmod(int(stamp_ns), 10**9)
+    time = _new("builtin_interfaces/msg/Time", sec=seconds, nanosec=nanoseconds)
+    return _new("std_msgs/msg/Header", stamp=time, frame_id=frame_id)
+
+
+def stamp_of(message: Any) -> int:
+    """Header stamp of a message in nanoseconds."""
+    stamp = message.header.stamp
+    return int(stamp.sec) * 10**9 + int(stamp.nanosec)
+
+
+def encode_color(frame: RgbdFrame) -> bytes:
+    """Image message (`rgb8`) of a frame's colour."""
+    pixels = np.ascontiguousarray(frame.color).reshape(-1)
+    return _image(frame, "rgb8", pixels, frame.color.shape[1] * 3)
+
+
+def encode_depth(frame: RgbdFrame, depth_mm: DepthArray) -> bytes:
+    """Image message of a frame's depth: `16UC1` millimetres, or `32FC1` metres when a pixel needs more.
+
+    Raises:
+        EpisodeError: a pixel is farther than `MAX_DEPTH_MM`.
+    """
+    width = depth_mm.shape[1]
+    farthest = int(depth_mm.max(initial=0)) if depth_mm.dtype != np.uint16 else 0
+    if farthest <= np.iinfo(np.uint16).max:
+        pixels = np.ascontiguousarray(depth_mm, dtype="<u2").reshape(-1)
+        return _image(frame, "16UC1", pixels.view(np.uint8), width * 2)
+    if farthest > MAX_DEPTH_MM:
+        raise EpisodeError(
+            f"camera '{frame.camera}': a depth of {farthest} mm cannot be recorded (at most {MAX_DEPTH_MM} "
+            "mm); check the unit and mark invalid pixels with 0"
+        )
+    metres = (depth_mm.astype(np.float64) / 1000.0).astype("<f4").reshape(-1)
+    return _image(frame, "32FC1", metres.view(np.uint8), width * 4)
+
+
+def _image(frame: RgbdFrame, encoding: str, data: UInt8Array, step: int) -> bytes:
+    height, width = frame.color.shape[:2]
+    return _cdr(
+        _new(
+            IMAGE,
+            header=_header(frame.stamp_ns, f"{frame.camera}_color_optical_frame"),
+            height=height,
+            width=width,
+            encoding=encoding,
+            is_bigendian=0,
+            step=step,
+            data=data,
+        )
+    )
+
+
+def decode_color(message: Any, topic: str) -> UInt8Array:
+    """(H, W, 3) uint8 view of an Image message.
+
+    Raises:
+        EpisodeError: the image is not `rgb8` or its size and its data disagree.
+    """
+    if message.encoding != "rgb8":
+        raise EpisodeError(
+            f"{topic}: colour must be 'rgb8', got '{message.encoding}'; convert it when recording"
+        )
+    _check_size(message, topic, 3)
+    pixels: UInt8Array = message.data.reshape(message.height, message.width, 3)
+    return pixels
+
+
+def decode_depth(message: Any, topic: str) -> DepthArray:
+    """(H, W) millimetres: uint16 of a `16UC1` message (a view), uint32 of a `32FC1` one; NaN becomes 0.
+
+    Raises:
+        EpisodeError: another encoding, or size and data disagree.
+    """
+    shape = (message.height, message.width)
+    if message.encoding == "16UC1":
+        _check_size(message, topic, 2)
+        millimetres: NDArray[np.uint16] = message.data.view("<u2").reshape(shape)
+        return millimetres
+    if message.encoding == "32FC1":
+        _check_size(message, topic, 4)
+        metres = np.nan_to_num(message.data.view("<f4").reshape(shape), nan=0.0, posinf=0.0, neginf=0.0)
+        rounded: NDArray[np.uint32] = np.rint(metres.astype(np.float64) * 1000.0).astype(np.uint32)
+        return rounded
+    raise EpisodeError(
+        f"{topic}: depth must be '16UC1' (millimetres) or '32FC1' (metres), got '{message.encoding}'; "
+        "record the aligned depth of the camera as it is"
+    )
+
+
+def _check_size(message: Any, topic: str, bytes_per_pixel: int) -> None:
+    wanted = message.height * message.width * bytes_per_pixel
+    if message.is_bigendian or len(message.data) != wanted:
+        raise EpisodeError(
+            f"{topic}: {message.width} x {message.height} '{message.encoding}' needs {wanted} little-endian "
+            f"bytes without row padding, got {len(message.data)}; the message is damaged or of a foreign "
+            "driver"
+        )
+
+
+def encode_camera_info(camera: str, stamp_ns: int, intrinsics: CameraIntrinsics) -> bytes:
+    """CameraInfo message of an undistorted or `plumb_bob` camera."""
+    matrix = intrinsics.matrix
+    roi = _new(
+        "sensor_msgs/msg/RegionOfInterest", x_offset=0, y_offset=0, height=0, width=0, do_rectify=False
+    )
+    return _cdr(
+        _new(
+            CAMERA_INFO,
+            header=_header(stamp_ns, f"{camera}_color_optical_frame"),
+            height=intrinsics.height,
+            width=intrinsics.width,
+            distortion_model="plumb_bob",
+            d=np.array(intrinsics.distortion, dtype=np.float64),
+            k=matrix.reshape(-1),
+            r=np.eye(3).reshape(-1),
+            p=np.hstack([matrix, np.zeros((3, 1))]).reshape(-1),
+            binning_x=0,
+            binning_y=0,
+            roi=roi,
+        )
+    )
+
+
+def decode_camera_info(message: Any) -> CameraIntrinsics:
+    """Intrinsics of a CameraInfo message with the `plumb_bob` model."""
+    matrix = np.asarray(message.k).reshape(3, 3)
+    intrinsics = CameraIntrinsics.from_matrix(matrix, message.width, message.height)
+    return replace(intrinsics, distortion=tuple(float(value) for value in message.d))
+
+
+def encode_instruction(text: str) -> bytes:
+    """String message; its stamp is the log time, for the type has no header."""
+    return _cdr(_new(STRING, data=text))
+
+
+def _named_vector(stamp_ns: int, names: tuple[str, ...], values: FloatArray) -> bytes:
+    none = np.zeros(0)
+    fields = {"name": list(names), "position": values.astype(np.float64), "velocity": none, "effort": none}
+    return _cdr(_new(JOINT_STATE, header=_header(stamp_ns, BASE_FRAME), **fields))
+
+
+def encode_action(stamp_ns: int, action: ActionStep) -> bytes:
+    """JointState as a named vector: `dx..dyaw, gripper`, and `terminate` only where the flag is set."""
+    if not action.terminate:
+        return _named_vector(stamp_ns, ACTION_NAMES, action.as_vector())
+    return _named_vector(stamp_ns, (*ACTION_NAMES, TERMINATE_NAME), np.append(action.as_vector(), 1.0))
+
+
+def decode_action(message: Any, topic: str) -> tuple[FloatArray, bool]:
+    """(7,) action vector and the terminate flag; the order of the names in the message does not matter."""
+    values = _by_name(message, topic, ACTION_NAMES)
+    names = list(message.name)
+    terminate = TERMINATE_NAME in names and bool(message.position[names.index(TERMINATE_NAME)] > 0.5)
+    return values, terminate
+
+
+def _by_name(message: Any, topic: str, wanted: tuple[str, ...]) -> FloatArray:
+    names = message.name
+    positions: FloatArray = message.position
+    if len(names) != len(positions):
+        raise EpisodeError(f"{topic}: {len(names)} names and {len(positions)} values; the message is damaged")
+    if tuple(names[: len(wanted)]) == wanted:
+        return positions[: len(wanted)]
+    missing = [name for name in wanted if name not in names]
+    if missing:
+        raise EpisodeError(
+            f"{topic}: the names {missing} are missing, got {list(names)}; record a robot with these names"
+        )
+    return np.array([positions[names.index(name)] for name in wanted])
+
+
+def encode_state(state: RobotState) -> tuple[bytes, bytes]:
+    """JointState (arm joints and one finger) and PoseStamped (tool in the base frame)."""
+    opening_m = (1.0 - state.gripper_closure) * FINGER_OPEN_M
+    joints = np.append(state.joint_positions_rad, opening_m)
+    position, orientation = _vectors(state.tcp_position_m, state.tcp_quaternion_xyzw)
+    pose = _new(
+        "geometry_msgs/msg/Pose",
+        position=_new("geometry_msgs/msg/Point", **position),
+        orientation=orientation,
+    )
+    stamped = _new(POSE, header=_header(state.stamp_ns, BASE_FRAME), pose=pose)
+    return _named_vector(state.stamp_ns, (*ARM_JOINTS, FINGER_JOINT), joints), _cdr(stamped)
+
+
+def decode_joints(message: Any, topic: str) -> FloatArray:
+    """(8,) the seven arm joints in radians and the gripper's closure."""
+    values = _by_name(message, topic, (*ARM_JOINTS, FINGER_JOINT)).copy()
+    values[7] = 1.0 - values[7] / FINGER_OPEN_M
+    return values
+
+
+def decode_pose(message: Any) -> FloatArray:
+    """(7,) position in metres and quaternion x, y, z, w of a PoseStamped."""
+    return _seven(message.pose.position, message.pose.orientation)
+
+
+def encode_transforms(stamp_ns: int, transforms: Mapping[str, tuple[FloatArray, FloatArray]]) -> bytes:
+    """TFMessage with one transform from the base frame to each named frame."""
+    return _cdr(
+        _new(
+            TF_MESSAGE,
+            transforms=[
+                _new(
+                    "geometry_msgs/msg/TransformStamped",
+                    header=_header(stamp_ns, BASE_FRAME),
+                    child_frame_id=name,
+                    transform=_transform(position, quaternion),
+                )
+                for name, (position, quaternion) in transforms.items()
+            ],
+        )
+    )
+
+
+def decode_transforms(message: Any, log_time_ns: int) -> tuple[int, dict[str, FloatArray]]:
+    """Stamp of a TFMessage's first transform, the log time when it has none, and (7,) pose for each frame."""
+    poses = {
+        item.child_frame_id: _seven(item.transform.translation, item.transform.rotation)
+        for item in message.transforms
+    }
+    return stamp_of(message.transforms[0]) if poses else log_time_ns, poses
+
+
+def _transform(position: FloatArray, quaternion: FloatArray) -> Any:
+    translation, rotation = _vectors(position, quaternion)
+    vector = _new("geometry_msgs/msg/Vector3", **translation)
+    return _new("geometry_msgs/msg/Transform", translation=vector, rotation=rotation)
+
+
+def _vectors(position: FloatArray, quaternion: FloatArray) -> tuple[dict[str, float], Any]:
+    x, y, z = (float(value) for value in position)
+    qx, qy, qz, qw = (float(value) for value in quaternion)
+    return {"x": x, "y": y, "z": z}, _new("geometry_msgs/msg/Quaternion", x=qx, y=qy, z=qz, w=qw)
+
+
+def _seven(position: Any, orientation: Any) -> FloatArray:
+    o = orientation
+    return np.array([position.x, position.y, position.z, o.x, o.y, o.z, o.w])

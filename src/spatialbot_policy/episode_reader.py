@@ -1,0 +1,285 @@
+"""Reads one committed episode: joined observations and actions, or stacked arrays for training."""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spatialbot_policy import episode_messages as messages
+from spatialbot_policy import episode_topics as topics
+from spatialbot_policy.episode_file import read_messages, sha256_of
+from spatialbot_policy.episode_info import INFO_FILE, MCAP_FILE, EpisodeInfo
+from spatialbot_policy.episode_join import check_join, required_topics
+from spatialbot_policy.errors import EpisodeError
+from spatialbot_policy.types import (
+    ActionStep,
+    DepthArray,
+    FloatArray,
+    Observation,
+    RgbdFrame,
+    RobotState,
+    UInt8Array,
+)
+
+
+class EpisodeArrays(TypedDict):
+    """An episode of T steps as stacked arrays; what was not recorded is None or, per camera, absent.
+
+    Keys:
+        stamps: (T,) int64 nanoseconds.
+        instructions: T strings, the instruction that held at each step.
+        color: camera to (T, H, W, 3) uint8 RGB.
+        depth: camera to (T, H, W) uint16 millimetres (uint32 when a pixel needs it), 0 = invalid.
+        tcp_pose: (T, 7) position in metres and quaternion x, y, z, w in the base frame.
+        closure: (T,) gripper closure, 0 = open.
+        joints: (T, 7) radians.
+        actions: (T, 7) as `ActionStep.as_vector`.
+        terminate: (T,) bool, the flag of `actions`.
+        executed: (T, 7) what was really sent; rows of NaN where nothing was.
+        transforms: frame to (T, 7) pose in the base frame; rows of NaN where a still lacks the frame.
+    """
+
+    stamps: NDArray[np.int64]
+    instructions: list[str]
+    color: dict[str, UInt8Array]
+    depth: dict[str, DepthArray]
+    tcp_pose: FloatArray | None
+    closure: FloatArray | None
+    joints: FloatArray | None
+    actions: FloatArray | None
+    terminate: NDArray[np.bool_] | None
+    executed: FloatArray | None
+    transforms: dict[str, FloatArray]
+
+
+class EpisodeReader:
+    """One committed episode. Opening reads `episode.json`; messages are decoded once, on demand."""
+
+    def __init__(self, path: Path | str) -> None:
+        """Open an episode's directory, such as `DATASET/episodes/000042`.
+
+        Raises:
+            EpisodeError: not an episode, not committed, of a newer schema, or `episode.mcap` has not the
+                recorded size.
+        """
+        self.path = Path(path)
+        self.info = EpisodeInfo.load(self.path)
+        self._mcap = self.path / MCAP_FILE
+        self._sent: Mapping[int, tuple[FloatArray, bool]] = {}
+        if not self.info.committed or not self.info.intrinsics:
+            raise EpisodeError(
+                f"{self.path} was never committed; run 'spatialbot episodes recover "
+                f"{self.path.parent.parent}'"
+            )
+        size = self._mcap.stat().st_size if self._mcap.exists() else -1
+        if size != self.info.mcap_bytes:
+            found = f"has {size} bytes" if size >= 0 else "is missing"
+            raise EpisodeError(
+                f"{self._mcap} {found}, {INFO_FILE} says {self.info.mcap_bytes}: truncated or foreign; copy "
+                "the episode again from its source or remove its folder"
+            )
+
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """Camera names; the first one's stamps define the steps."""
+        return tuple(self.info.intrinsics)
+
+    def arrays(self) -> EpisodeArrays:
+        """Stacked arrays of all steps, for the training cache; they share memory with this reader.
+
+        Raises:
+            EpisodeError: damaged or foreign messages, counts that disagree with `episode.json`, or a step
+                that lacks a message, naming topic and stamp.
+        """
+        return self._arrays
+
+    @cached_property
+    def _arrays(self) -> EpisodeArrays:
+        decoded = self._decode()
+        stamps = {topic: list(values) for topic, values in decoded.items()}
+        self._check_counts(stamps)
+        check_join(
+            stamps, required_topics(self._depth_cameras(), self.info.kind), self.info.kind, str(self._mcap)
+        )
+        steps = stamps[topics.color_topic(self.cameras[0])]
+        color = {name: _stack(decoded, topics.color_topic(name)) for name in self.cameras}
+        depth = {name: _stack(decoded, topics.depth_topic(name)) for name in self.cameras}
+        joints = _stack(decoded, topics.JOINTS_TOPIC)
+        self._sent = decoded.get(topics.EXECUTED_TOPIC, {})
+        commanded = list(decoded.get(topics.ACTION_TOPIC, {}).values())
+        return EpisodeArrays(
+            stamps=np.array(steps, dtype=np.int64),
+            instructions=_instructions(decoded[topics.INSTRUCTION_TOPIC], steps),
+            color=color,
+            depth={name: images for name, images in depth.items() if images is not None},
+            tcp_pose=_stack(decoded, topics.POSE_TOPIC),
+            closure=None if joints is None else joints[:, 7],
+            joints=None if joints is None else joints[:, :7],
+            actions=np.stack([vector for vector, _ in commanded]) if commanded else None,
+            terminate=np.array([flag for _, flag in commanded]) if commanded else None,
+            executed=_executed(self._sent, steps),
+            transforms=_transforms(decoded.get(topics.TF_TOPIC, {}), steps),
+        )
+
+    def _depth_cameras(self) -> dict[str, bool]:
+        return {name: topics.depth_topic(name) in self.info.counts for name in self.cameras}
+
+    def _decode(self) -> dict[str, dict[int, Any]]:
+        """Decoded values by topic and header stamp, in file order."""
+        types = topics.topic_types(self.cameras)
+        decoded: dict[str, dict[int, Any]] = {}
+        for message in read_messages(self._mcap, types):
+            stamp_ns, value = _decode_one(message.topic, message.data, message.log_time_ns, types)
+            values = decoded.setdefault(message.topic, {})
+            if stamp_ns in values:
+                raise EpisodeError(f"{self._mcap}: {message.topic} has two messages at stamp {stamp_ns} ns")
+            values[stamp_ns] = value
+        return decoded
+
+    def _check_counts(self, stamps: Mapping[str, list[int]]) -> None:
+        found = {topic: len(values) for topic, values in stamps.items()}
+        for topic in sorted(set(found) | set(self.info.counts)):
+            if found.get(topic, 0) != self.info.counts.get(topic, 0):
+                raise EpisodeError(
+                    f"{self._mcap}: {topic} has {found.get(topic, 0)} messages, {INFO_FILE} says "
+                    f"{self.info.counts.get(topic, 0)}; the file is damaged or foreign, copy the episode "
+                    "again"
+                )
+
+    def frames(self, camera: str) -> Iterator[RgbdFrame]:
+        """Frames of one camera in order.
+
+        Raises:
+            EpisodeError: the episode has no such camera.
+        """
+        if camera not in self.cameras:
+            raise EpisodeError(f"{self.path} has no camera '{camera}'; it has {list(self.cameras)}")
+        arrays = self.arrays()
+        color, depth = arrays["color"][camera], arrays["depth"].get(camera)
+        for step, stamp_ns in enumerate(arrays["stamps"].tolist()):
+            yield RgbdFrame(camera, stamp_ns, color[step], None if depth is None else depth[step])
+
+    def states(self) -> list[RobotState]:
+        """Robot states in order; empty when none were recorded."""
+        arrays = self.arrays()
+        poses, closure, joints = arrays["tcp_pose"], arrays["closure"], arrays["joints"]
+        if poses is None or closure is None or joints is None:
+            return []
+        return [
+            RobotState(stamp_ns, pose[:3], pose[3:], float(grip), arm)
+            for stamp_ns, pose, grip, arm in zip(
+                arrays["stamps"].tolist(), poses, closure, joints, strict=True
+            )
+        ]
+
+    def actions(self, executed: bool = False) -> list[tuple[int, ActionStep]]:
+        """Observation stamp and action of each step; with `executed` what was sent, which may be less."""
+        arrays = self.arrays()
+        vectors, ends = arrays["actions"], arrays["terminate"]
+        if executed:
+            return [(stamp_ns, _step(vector, end)) for stamp_ns, (vector, end) in self._sent.items()]
+        if vectors is None or ends is None:
+            return []
+        stamps = arrays["stamps"].tolist()
+        return [
+            (stamp_ns, _step(vector, bool(end)))
+            for stamp_ns, vector, end in zip(stamps, vectors, ends, strict=True)
+        ]
+
+    def transforms(self) -> dict[str, FloatArray]:
+        """Frame to (T, 7) pose in the base frame: metres, quaternion x, y, z, w; NaN where it lacks."""
+        return self.arrays()["transforms"]
+
+    def observations(self) -> list[Observation]:
+        """One observation for each step, with the instruction that held at its stamp."""
+        cameras = [list(self.frames(camera)) for camera in self.cameras]
+        states = self.states()
+        instructions = self.arrays()["instructions"]
+        return [
+            Observation(
+                frames[0].stamp_ns,
+                instructions[step],
+                {frame.camera: frame for frame in frames},
+                states[step] if states else None,
+            )
+            for step, frames in enumerate(zip(*cameras, strict=True))
+        ]
+
+    def verify(self) -> None:
+        """Check the checksum, then decode everything and check counts, stamps and the join.
+
+        Raises:
+            EpisodeError: the first thing that is wrong.
+        """
+        checksum = sha256_of(self._mcap)
+        if checksum != self.info.checksum:
+            raise EpisodeError(
+                f"{self._mcap} has SHA-256 {checksum}, {INFO_FILE} says {self.info.checksum}: it was "
+                "changed or damaged; copy the episode again from its source or remove its folder"
+            )
+        steps = len(self.arrays()["stamps"])
+        if steps != self.info.steps:
+            raise EpisodeError(
+                f"{self._mcap} has {steps} steps, {INFO_FILE} says {self.info.steps}; copy it again"
+            )
+
+
+def _step(vector: FloatArray, terminate: bool) -> ActionStep:
+    return ActionStep(vector[:3], vector[3:6], float(vector[6]), terminate)
+
+
+def _decode_one(topic: str, data: bytes, log_time_ns: int, types: Mapping[str, str]) -> tuple[int, Any]:
+    """Header stamp (log time for types without a header) and value of one message."""
+    message = messages.decode(data, types[topic], topic)
+    if topic == topics.INSTRUCTION_TOPIC:
+        return log_time_ns, str(message.data)
+    if topic == topics.TF_TOPIC:
+        return messages.decode_transforms(message, log_time_ns)
+    stamp_ns = messages.stamp_of(message)
+    if topic in (topics.ACTION_TOPIC, topics.EXECUTED_TOPIC):
+        return stamp_ns, messages.decode_action(message, topic)
+    if topic == topics.JOINTS_TOPIC:
+        return stamp_ns, messages.decode_joints(message, topic)
+    if topic == topics.POSE_TOPIC:
+        return stamp_ns, messages.decode_pose(message)
+    if types[topic] == topics.CAMERA_INFO:
+        return stamp_ns, None
+    is_depth = "aligned_depth_to_color" in topic
+    return stamp_ns, messages.decode_depth(message, topic) if is_depth else messages.decode_color(
+        message, topic
+    )
+
+
+def _stack(decoded: Mapping[str, Mapping[int, Any]], topic: str) -> Any:
+    """Stack the values of a joined topic; None when it has no messages."""
+    values = list(decoded.get(topic, {}).values())
+    if len({value.shape for value in values}) > 1:
+        raise EpisodeError(f"{topic}: the image size changes within the episode; record one size per episode")
+    return np.stack(values) if values else None
+
+
+def _instructions(written: Mapping[int, str], steps: list[int]) -> list[str]:
+    stamps, texts = list(written), list(written.values())
+    return [texts[bisect.bisect_right(stamps, step) - 1] for step in steps]
+
+
+def _executed(sent: Mapping[int, tuple[FloatArray, bool]], steps: list[int]) -> FloatArray | None:
+    if not sent:
+        return None
+    nothing = np.full(7, np.nan)
+    return np.stack([sent[step][0] if step in sent else nothing for step in steps])
+
+
+def _transforms(written: Mapping[int, Mapping[str, FloatArray]], steps: list[int]) -> dict[str, FloatArray]:
+    names = dict.fromkeys(name for entry in written.values() for name in entry)
+    poses = {name: np.full((len(steps), 7), np.nan) for name in names}
+    for row, step in enumerate(steps):
+        for name, pose in written.get(step, {}).items():
+            poses[name][row] = pose
+    return poses

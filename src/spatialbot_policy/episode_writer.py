@@ -1,0 +1,283 @@
+"""Records one episode: everything goes into `000042.partial/`, which becomes `000042/` in one rename."""
+
+from __future__ import annotations
+
+import dataclasses
+import fcntl
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+
+from spatialbot_policy import episode_messages as messages
+from spatialbot_policy import episode_topics as topics
+from spatialbot_policy.dataset import Dataset, episode_path, partial_path
+from spatialbot_policy.episode_file import McapSink, sha256_of, sync_directory
+from spatialbot_policy.episode_info import (
+    INFO_FILE,
+    MCAP_FILE,
+    EpisodeInfo,
+    Outcome,
+    git_commit,
+    software_version,
+)
+from spatialbot_policy.episode_join import check_join, required_topics
+from spatialbot_policy.episode_topics import CameraIntrinsics
+from spatialbot_policy.errors import EpisodeError
+from spatialbot_policy.types import ActionStep, FloatArray, RgbdFrame, RobotState
+
+_log = logging.getLogger(__name__)
+
+
+class EpisodeWriter:
+    """Writes one episode; use it in a `with` block and end it by `commit` or `discard`.
+
+    A block that is left without either, by an exception for instance, leaves the `.partial` directory, from
+    which `spatialbot episodes recover` makes an episode. Within a topic stamps must increase; messages of
+    one step share a stamp. Workers in several processes may write different indices at once.
+    """
+
+    def __init__(
+        self, dataset_dir: Path | str, index: int, info: EpisodeInfo, *, restart: bool = False
+    ) -> None:
+        """Claim the index and open the files.
+
+        Args:
+            dataset_dir: a data set made by `Dataset.create`.
+            index: number of the episode, from 0; it must be free.
+            info: instruction, family, task, seed, robot, kind and extra; the writer fills in the rest.
+            restart: begin again where a crashed worker left a `.partial` of the same seed and task.
+
+        Raises:
+            EpisodeError: no data set, or the index is taken.
+        """
+        self._dataset = Dataset(dataset_dir)
+        self._final = episode_path(self._dataset.directory, index)
+        self._partial = partial_path(self._dataset.directory, index)
+        self._cameras = {camera.name: camera for camera in self._dataset.info.cameras}
+        self._intrinsics: dict[str, CameraIntrinsics] = {}
+        self._stamps: dict[str, list[int]] = {}
+        self._instruction: tuple[int, str] | None = None
+        self._info = dataclasses.replace(
+            info, index=index, software_version=software_version(), git_commit=git_commit()
+        )
+        self._required = required_topics(self._dataset.info.depth_cameras, info.kind)
+        self._info.to_json()  # refuses what JSON cannot hold before anything is on disk
+        self._claim(restart)
+        self._info.save(self._partial)
+        self._sink = McapSink(self._partial / MCAP_FILE, topics.topic_types(tuple(self._cameras)))
+
+    def _claim(self, restart: bool) -> None:
+        if restart and self._partial.is_dir():
+            _remove_abandoned(self._partial, self._info)
+        try:
+            self._partial.mkdir(parents=True)
+        except FileExistsError as error:
+            raise EpisodeError(
+                f"{self._partial} exists: another worker writes it, or one crashed; run 'spatialbot "
+                f"episodes recover {self._dataset.directory}' or take another index"
+            ) from error
+        if self._final.exists():  # looked at after the claim, so that no commit can come between
+            self._partial.rmdir()
+            raise EpisodeError(
+                f"{self._final} exists; take another index (Dataset.free_index()), none is overwritten"
+            )
+
+    @property
+    def path(self) -> Path:
+        """Directory of the episode once it is committed."""
+        return self._final
+
+    def write_frame(self, frame: RgbdFrame, intrinsics: CameraIntrinsics) -> None:
+        """Append colour, camera info and, where the frame has it, depth.
+
+        The first frame also records the episode's instruction when none was written before.
+
+        Raises:
+            EpisodeError: the camera, its size or its depth disagree with `dataset.yaml`, the intrinsics
+                change within the episode, or the stamp does not increase.
+        """
+        self._check_frame(frame, intrinsics)
+        if self._instruction is None:
+            self.write_instruction(frame.stamp_ns, self._info.instruction)
+        camera, stamp_ns = frame.camera, frame.stamp_ns
+        self._write(topics.color_topic(camera), stamp_ns, messages.encode_color(frame))
+        if frame.depth_mm is not None:
+            self._write(topics.depth_topic(camera), stamp_ns, messages.encode_depth(frame, frame.depth_mm))
+        data = messages.encode_camera_info(camera, stamp_ns, intrinsics)
+        self._write(topics.camera_info_topic(camera), stamp_ns, data)
+        self._intrinsics[camera] = intrinsics
+
+    def _check_frame(self, frame: RgbdFrame, intrinsics: CameraIntrinsics) -> None:
+        camera = self._cameras.get(frame.camera)
+        height, width = frame.color.shape[:2]
+        if camera is None:
+            raise EpisodeError(
+                f"camera '{frame.camera}' is not in the data set, which has {sorted(self._cameras)}; rename "
+                "the camera or create another data set"
+            )
+        if (width, height) != (camera.width, camera.height) or (frame.depth_mm is not None) != camera.depth:
+            depth = "depth" if frame.depth_mm is not None else "no depth"
+            raise EpisodeError(
+                f"camera '{frame.camera}': got {width} x {height} with {depth}, the data set says {camera}; "
+                "set the camera accordingly or create another data set"
+            )
+        known = self._intrinsics.get(frame.camera, intrinsics)
+        if (intrinsics.width, intrinsics.height) != (width, height) or known != intrinsics:
+            raise EpisodeError(
+                f"camera '{frame.camera}': intrinsics {intrinsics} do not fit the {width} x {height} image "
+                f"or differ from the first frame's ({known}); an episode has one set of intrinsics per "
+                "camera"
+            )
+
+    def write_state(self, state: RobotState) -> None:
+        """Append joints and tool pose."""
+        joints, pose = messages.encode_state(state)
+        self._write(topics.JOINTS_TOPIC, state.stamp_ns, joints)
+        self._write(topics.POSE_TOPIC, state.stamp_ns, pose)
+
+    def write_action(self, stamp_ns: int, action: ActionStep, executed: bool = False) -> None:
+        """Append a commanded action, or the executed one, at the stamp of the observation it answers."""
+        topic = topics.EXECUTED_TOPIC if executed else topics.ACTION_TOPIC
+        self._write(topic, stamp_ns, messages.encode_action(stamp_ns, action))
+
+    def write_instruction(self, stamp_ns: int, text: str) -> None:
+        """Append an instruction that holds from `stamp_ns` on; for stills before the frame it belongs to."""
+        if not text.strip():
+            raise EpisodeError("an instruction must not be empty; pass the task in words")
+        if self._instruction == (stamp_ns, text):
+            return
+        self._write(topics.INSTRUCTION_TOPIC, stamp_ns, messages.encode_instruction(text))
+        self._instruction = (stamp_ns, text)
+
+    def write_transforms(
+        self, stamp_ns: int, transforms: Mapping[str, tuple[FloatArray, FloatArray]]
+    ) -> None:
+        """Append poses in the base frame: name to (3,) position in metres and (4,) quaternion x, y, z, w."""
+        self._write(topics.TF_TOPIC, stamp_ns, messages.encode_transforms(stamp_ns, transforms))
+
+    def _write(self, topic: str, stamp_ns: int, data: bytes) -> None:
+        self._require_open()
+        self._sink.write(topic, stamp_ns, data)
+        self._stamps.setdefault(topic, []).append(stamp_ns)
+
+    def _require_open(self) -> None:
+        if self._sink.closed:
+            raise EpisodeError(
+                f"{self._final.name} is already committed, discarded or left; open another writer"
+            )
+
+    def commit(self, outcome: Outcome | Mapping[str, object]) -> EpisodeInfo:
+        """Finish the file, write `episode.json` and rename the directory to its final name.
+
+        Args:
+            outcome: an `Outcome` or a mapping such as `{"success": False, "failure": "dropped"}`.
+
+        Returns:
+            the complete facts, as `episode.json` holds them.
+
+        Raises:
+            EpisodeError: a step lacks a message, or there is none; the `.partial` stays.
+        """
+        result = Outcome.of(outcome)
+        self._require_open()
+        steps = check_join(self._stamps, self._required, self._info.kind, str(self._partial))
+        intrinsics = {name: self._intrinsics[name] for name in self._cameras}
+        self._sink.finish()
+        self._info = finish_episode(
+            self._partial, self._final, self._info, self._sink, intrinsics, result, steps
+        )
+        self._sink.close()
+        return self._info
+
+    def discard(self) -> None:
+        """Remove what was written; the index is free again.
+
+        Raises:
+            EpisodeError: the episode is already committed, discarded or left.
+        """
+        self._require_open()
+        self._sink.close()
+        remove_partial(self._partial)
+
+    def __enter__(self) -> EpisodeWriter:
+        """Return the writer itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Leave a complete file in the `.partial` directory unless the episode was committed or discarded."""
+        if self._sink.closed:
+            return
+        self._sink.finish()
+        self._sink.close()
+        if error is None:
+            _log.warning("%s was neither committed nor discarded", self._partial)
+
+
+def finish_episode(
+    partial: Path,
+    final: Path,
+    info: EpisodeInfo,
+    sink: McapSink,
+    intrinsics: Mapping[str, CameraIntrinsics],
+    outcome: Outcome,
+    steps: int,
+) -> EpisodeInfo:
+    """Complete `episode.json` of a finished file and give the directory its final name."""
+    mcap = partial / MCAP_FILE
+    complete = dataclasses.replace(
+        info,
+        outcome=outcome,
+        counts=dict(sorted(sink.counts.items())),
+        steps=steps,
+        start_ns=sink.start_ns,
+        end_ns=sink.end_ns,
+        intrinsics=dict(intrinsics),
+        mcap_bytes=mcap.stat().st_size,
+        checksum=sha256_of(mcap),
+    )
+    complete.save(partial)
+    rename_into_place(partial, final)
+    return complete
+
+
+def rename_into_place(partial: Path, final: Path) -> None:
+    """Give a complete `.partial` its final name, durably; an episode that is there is never replaced."""
+    sync_directory(partial)
+    if final.exists():
+        raise EpisodeError(f"{final} exists; {partial} was kept, rename it to a free index")
+    os.rename(partial, final)
+    sync_directory(final.parent)
+
+
+def _remove_abandoned(partial: Path, info: EpisodeInfo) -> None:
+    """Remove a crashed worker's `.partial` of the same scene; refuse one of another scene or in use."""
+    mcap = partial / MCAP_FILE
+    if (partial / INFO_FILE).exists():
+        found = EpisodeInfo.load(partial)
+        if (found.seed, found.task, found.family) != (info.seed, info.task, info.family):
+            raise EpisodeError(
+                f"{partial} holds seed {found.seed} of {found.task}/{found.family}, not seed {info.seed} of "
+                f"{info.task}/{info.family}; take another index, one is never used for two scenes"
+            )
+    if not mcap.exists():
+        remove_partial(partial)
+        return
+    with open(mcap, "rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise EpisodeError(
+                f"{partial} is being written by another process; wait for it to end"
+            ) from error
+        remove_partial(partial)
+
+
+def remove_partial(partial: Path) -> None:
+    """Remove a `.partial` directory, its `episode.json` last: it says whose index this is."""
+    for path in sorted(partial.iterdir(), key=lambda path: path.name == INFO_FILE):
+        path.unlink()
+    partial.rmdir()

@@ -1,0 +1,109 @@
+"""Images on their way to the model: colour order, and the one resize with padding."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from spatialbot_policy.errors import FrameError
+from spatialbot_policy.types import UInt8Array
+
+Pixels = TypeVar("Pixels", bound=np.generic)
+
+# ROS image encodings (sensor_msgs/image_encodings.hpp) -> channels, conversion to RGB
+_TO_RGB: dict[str, tuple[int, int | None]] = {
+    "rgb8": (3, None),
+    "bgr8": (3, cv2.COLOR_BGR2RGB),
+    "rgba8": (4, cv2.COLOR_RGBA2RGB),
+    "bgra8": (4, cv2.COLOR_BGRA2RGB),
+    "mono8": (1, cv2.COLOR_GRAY2RGB),
+}
+
+
+def to_rgb(image: NDArray[Any], encoding: str) -> UInt8Array:
+    """Turn an image of a named ROS encoding into (H, W, 3) uint8 RGB.
+
+    Args:
+        image: (H, W, channels) uint8, or (H, W) for mono8.
+        encoding: rgb8, bgr8, rgba8, bgra8 or mono8.
+
+    Raises:
+        FrameError: an unknown encoding, or an array that does not have its shape.
+    """
+    if encoding not in _TO_RGB:
+        raise FrameError(
+            f"colour encoding '{encoding}' is not supported; set the camera to one of {', '.join(_TO_RGB)}"
+        )
+    channels, conversion = _TO_RGB[encoding]
+    found = 1 if image.ndim == 2 else image.shape[-1]
+    if image.dtype != np.uint8 or image.ndim not in (2, 3) or found != channels or image.size == 0:
+        raise FrameError(
+            f"an image of encoding '{encoding}' has {channels} uint8 channels, got {image.shape} "
+            f"{image.dtype}; correct the encoding or the array"
+        )
+    if conversion is None:
+        return image
+    return np.asarray(cv2.cvtColor(image, conversion), dtype=np.uint8)
+
+
+@dataclass(frozen=True)
+class ResizePad:
+    """Fit an image into width x height: aspect kept, centred on black; an image of that size passes as it is.
+
+    Attributes:
+        width: of the result, in pixels.
+        height: of the result, in pixels.
+
+    Raises:
+        FrameError: a size below one pixel.
+    """
+
+    width: int
+    height: int
+
+    def __post_init__(self) -> None:
+        if self.width < 1 or self.height < 1:
+            raise FrameError(f"cannot resize to {self.width} x {self.height}; both must be at least 1 pixel")
+
+    def __call__(self, color: UInt8Array) -> UInt8Array:
+        """Resize (H, W, 3) colour: area average where it shrinks, linear where it grows."""
+        fitted = self._fitted(color)
+        if fitted == (self.height, self.width) == color.shape[:2]:
+            return color
+        shrinks = fitted[0] < color.shape[0]
+        method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+        resized = np.asarray(cv2.resize(color, (fitted[1], fitted[0]), interpolation=method), dtype=np.uint8)
+        return self._pad(resized)
+
+    def nearest(self, depth: NDArray[Pixels]) -> NDArray[Pixels]:
+        """Resize (H, W[, C]) depth by picking pixels: a mean of two depths is a surface nobody saw."""
+        fitted = self._fitted(depth)
+        if fitted == (self.height, self.width) == depth.shape[:2]:
+            return depth
+        rows, columns = (
+            # The source pixel under the centre of each target pixel, in integers so that no edge is missed.
+            (2 * np.arange(target) + 1) * source // (2 * target)
+            for target, source in zip(fitted, depth.shape[:2], strict=True)
+        )
+        return self._pad(depth[rows[:, None], columns])
+
+    def _fitted(self, image: NDArray[Any]) -> tuple[int, int]:
+        """Height and width that the image takes inside the result."""
+        if image.ndim not in (2, 3) or image.size == 0:
+            raise FrameError(f"an image to resize is a non-empty (H, W[, C]) array, got {image.shape}")
+        height, width = image.shape[:2]
+        if width * self.height >= height * self.width:
+            return max(1, round(height * self.width / width)), self.width
+        return self.height, max(1, round(width * self.height / height))
+
+    def _pad(self, image: NDArray[Pixels]) -> NDArray[Pixels]:
+        if image.shape[:2] == (self.height, self.width):
+            return image
+        padded = np.zeros((self.height, self.width, *image.shape[2:]), dtype=image.dtype)
+        top, left = (self.height - image.shape[0]) // 2, (self.width - image.shape[1]) // 2
+        padded[top : top + image.shape[0], left : left + image.shape[1]] = image
+        return padded
