@@ -1,0 +1,1 @@
+"""ManiSkill tasks, scripted experts, collection and closed-loop evaluation."""

@@ -1,0 +1,137 @@
+"""Plays one scene with an expert, or poses its stills, and records it as an episode."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from spatialbot_policy.episode import STILLS_SPACING_NS, EpisodeInfo, EpisodeWriter, Outcome
+from spatialbot_policy.types import ActionStep, Observation
+from spatialbot_sim.experts import expert_for
+from spatialbot_sim.perturbation import Perturbation
+from spatialbot_sim.robot import SPATIAL_TASK, SimRobot
+from spatialbot_sim.stills import ArmPoser, random_start, random_still
+
+RANDOM_START_SHARE = 0.7
+
+
+@dataclass(frozen=True)
+class Job:
+    """One episode to record.
+
+    Attributes:
+        index: number of the episode in the data set.
+        task: ManiSkill environment id.
+        family: family of SpatialPickPlace, "" for other tasks.
+        kind: "demo" or "stills".
+        seed: seed of the scene and of everything random in the episode.
+        count: most steps of a demonstration, or the number of stills.
+        perturb: disturb the expert on its way and start from random arm poses.
+    """
+
+    index: int
+    task: str
+    family: str
+    kind: str
+    seed: int
+    count: int
+    perturb: bool = True
+
+    @property
+    def key(self) -> tuple[str, str, str, int]:
+        """What makes an episode the same: task, family, kind and seed."""
+        return (self.task, self.family, self.kind, self.seed)
+
+
+def record(robot: SimRobot, dataset: Path, job: Job) -> Outcome:
+    """Record one episode; an abandoned `.partial` of the same job is written anew.
+
+    Returns:
+        how it ended: stills always succeed.
+    """
+    observation = robot.reset(job.seed)
+    info = EpisodeInfo(
+        instruction=observation.instruction,
+        family=job.family,
+        task=job.task,
+        seed=job.seed,
+        robot="panda",
+        kind=job.kind,
+        extra={"perturb": job.perturb},
+    )
+    rng = np.random.default_rng([job.seed, len(job.kind)])
+    with EpisodeWriter(dataset, job.index, info, restart=True) as writer:
+        if job.kind == "stills":
+            outcome = _record_stills(robot, writer, job, rng)
+        else:
+            outcome = _record_demo(robot, writer, job, rng, observation)
+        writer.commit(outcome)
+    return outcome
+
+
+def _record_demo(
+    robot: SimRobot, writer: EpisodeWriter, job: Job, rng: np.random.Generator, observation: Observation
+) -> Outcome:
+    expert = expert_for(robot)
+    disturb = Perturbation(rng) if job.perturb else None
+    if job.perturb and job.task == SPATIAL_TASK and rng.random() < RANDOM_START_SHARE:
+        random_start(robot.env, ArmPoser(robot.env), rng)
+        observation = robot.observe()
+    flags: dict[str, bool] = {}
+    for _ in range(job.count):
+        action = expert()
+        executed = action if disturb is None else disturb(action)
+        _write_step(robot, writer, observation, action, executed)
+        result = robot.step(executed)
+        observation, flags = result.observation, result.flags
+        if result.success:
+            return Outcome(success=True)
+    return Outcome(success=False, failure=failure_kind(flags))
+
+
+def _record_stills(robot: SimRobot, writer: EpisodeWriter, job: Job, rng: np.random.Generator) -> Outcome:
+    expert, poser = expert_for(robot), ArmPoser(robot.env)
+    for number in range(job.count):
+        random_still(robot.env, poser, rng)
+        stamp_ns = 1_000_000_000 + number * STILLS_SPACING_NS
+        observation = robot.observe(stamp_ns)
+        writer.write_instruction(stamp_ns, observation.instruction)
+        action = expert()
+        _write_step(robot, writer, observation, action, None)
+    return Outcome(success=True)
+
+
+def _write_step(
+    robot: SimRobot,
+    writer: EpisodeWriter,
+    observation: Observation,
+    action: ActionStep,
+    executed: ActionStep | None,
+) -> None:
+    stamp_ns = observation.stamp_ns
+    for frame in observation.frames.values():
+        writer.write_frame(frame, robot.intrinsics(frame))
+    if observation.state is not None:
+        writer.write_state(observation.state)
+    poses = robot.object_poses()
+    if poses:
+        writer.write_transforms(stamp_ns, poses)
+    writer.write_action(stamp_ns, action)
+    if executed is not None:
+        writer.write_action(stamp_ns, executed, executed=True)
+
+
+def failure_kind(flags: dict[str, bool]) -> str:
+    """Name what went wrong from the task's last signs: the most telling one first."""
+    for flag, kind in (
+        ("wrong_object", "wrong_object"),
+        ("obstacle_touched", "obstacle_touched"),
+        ("displaced", "displaced"),
+        ("wrong_board", "wrong_board"),
+        ("dropped", "dropped"),
+    ):
+        if flags.get(flag):
+            return kind
+    return "timeout"

@@ -1,0 +1,2 @@
+"""Experts of ManiSkill tasks."""
+TABLETOP_EXPERTS = {}
