@@ -80,7 +80,9 @@ class CollectReport:
     seconds: float = 0.0
 
 
-def collect(plan: CollectPlan, on_progress: Callable[[int, int], None] = lambda done, total: None) -> CollectReport:
+def collect(
+    plan: CollectPlan, on_progress: Callable[[int, int], None] = lambda done, total: None
+) -> CollectReport:
     """Record every episode of the plan that is not there yet.
 
     Killed at any moment and started again with the same plan, it goes on where it was.

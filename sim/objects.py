@@ -166,9 +166,7 @@ def _add_picture(builder: Any, spec: ObjectSpec, camera_m: np.ndarray, folder: P
         height = 0.0004 + 0.0012 * rank[chosen][:, None]
         scale = (height - eye[2]) / rays[..., 2]
         flat = eye + rays * scale[..., None]
-        part = trimesh.Trimesh(
-            flat.reshape(-1, 3), np.arange(3 * len(corners)).reshape(-1, 3), process=False
-        )
+        part = trimesh.Trimesh(flat.reshape(-1, 3), np.arange(3 * len(corners)).reshape(-1, 3), process=False)
         tone = tuple(float(c) * (0.45 + 0.55 * level / (_SHADES - 1)) for c in COLORS[spec.color])
         path = folder / f"shade-{level}.glb"
         part.export(path)

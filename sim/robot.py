@@ -55,6 +55,7 @@ class SimRobot:
         image_size: width and height of the cameras of SpatialPickPlace.
         wrist_camera: whether SpatialPickPlace has its wrist camera.
         render: False leaves the cameras out, for checks of the expert alone.
+        video: make the human render camera for `picture`.
         instruction: words for a task that brings none and is not in TABLETOP_INSTRUCTIONS.
 
     Raises:
@@ -123,9 +124,12 @@ class SimRobot:
         """(3,) robot base in the world frame."""
         return np.asarray(self.env.agent.robot.pose.sp.p, dtype=np.float64)
 
-    def reset(self, seed: int) -> Observation:
-        """Build the scene of a seed and return the first observation."""
-        raw, _ = self._env.reset(seed=seed, options={"reconfigure": True} if self.task == SPATIAL_TASK else {})
+    def reset(self, seed: int, family: str | None = None) -> Observation:
+        """Build the scene of a seed and return the first observation; `family` changes over to another one."""
+        options: dict[str, Any] = {"reconfigure": True} if self.task == SPATIAL_TASK else {}
+        if family:
+            options["family"] = family
+        raw, _ = self._env.reset(seed=seed, options=options)
         self._steps = 0
         return self._observation(raw)
 
@@ -170,14 +174,19 @@ class SimRobot:
         if self.task != SPATIAL_TASK:
             return {}
         scene = self.env.scene_spec
-        actors = {f"board_{board.side}": actor for board, actor in zip(scene.boards, self.env.boards, strict=True)}
+        actors = {
+            f"board_{board.side}": actor for board, actor in zip(scene.boards, self.env.boards, strict=True)
+        }
         actors |= self.env.actors
         actors["target"] = self.env.actors[scene.target.name]
         actors["goal"] = self.env.boards[scene.goal]
         poses = {}
         for name, actor in actors.items():
             pose = actor.pose.sp
-            poses[name] = (np.asarray(pose.p, dtype=np.float64) - self.base_m, np.roll(np.asarray(pose.q, dtype=np.float64), -1))
+            poses[name] = (
+                np.asarray(pose.p, dtype=np.float64) - self.base_m,
+                np.roll(np.asarray(pose.q, dtype=np.float64), -1),
+            )
         return poses
 
     def close(self) -> None:

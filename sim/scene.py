@@ -278,9 +278,7 @@ def _sample_illusion(rng: np.random.Generator) -> tuple[tuple[ObjectSpec, ...], 
     """One real object and a flat printed picture of it."""
     item = _sample_object(rng, shape=(Shape.CUP, Shape.BOX)[rng.integers(2)])
     xy = _spread(rng, 2, lambda points: True)
-    picture = replace(
-        item, name="picture", role=Role.PICTURE, xy_m=(float(xy[1][0]), float(xy[1][1]))
-    )
+    picture = replace(item, name="picture", role=Role.PICTURE, xy_m=(float(xy[1][0]), float(xy[1][1])))
     real = replace(item, xy_m=(float(xy[0][0]), float(xy[0][1])))
     return (real, picture), f"real {item.color} {item.shape.value}", None
 

@@ -29,6 +29,7 @@ BASE_M = np.array([-0.615, 0.0, 0.0])
 """Robot base in the world frame: positions in the base frame are world positions minus this."""
 MAX_DISPLACEMENT_M = 0.02
 MAX_OBSTACLE_DISPLACEMENT_M = 0.004
+LIFTED_M = 0.03
 
 
 @register_env(ENV_ID, max_episode_steps=120)
@@ -109,6 +110,7 @@ class SpatialPickPlace(BaseEnv):
                 self.actors[item.name].set_linear_velocity(np.zeros(3))
                 self.actors[item.name].set_angular_velocity(np.zeros(3))
         self._touched = False
+        self._lifted = False
 
     @property
     def scene_spec(self) -> SceneSpec:
@@ -154,6 +156,7 @@ class SpatialPickPlace(BaseEnv):
         released = self.gripper_opening_m() > 2 * target.radius_m + 0.006
         self._touched = self._touched or self._obstacle_touched()
         displaced = self._displaced()
+        dropped = self._dropped()
         wrong = any(
             self.on_board(item.name, board)
             for item in self.scene_spec.objects
@@ -168,6 +171,8 @@ class SpatialPickPlace(BaseEnv):
             "displaced": displaced,
             "obstacle_touched": self._touched,
             "wrong_object": wrong,
+            "lifted": self._lifted,
+            "dropped": dropped,
             "wrong_board": self.on_board(target.name, 1 - self.scene_spec.goal),
         }
         return {name: torch.tensor([bool(value)]) for name, value in flags.items()}
@@ -182,6 +187,16 @@ class SpatialPickPlace(BaseEnv):
             if np.linalg.norm(position - start) > MAX_DISPLACEMENT_M:
                 return True
         return False
+
+    def _dropped(self) -> bool:
+        """Whether the target, once lifted, is now neither held nor resting on a board."""
+        target = self.scene_spec.target
+        position = self.object_position_m(target.name)
+        self._lifted = self._lifted or bool(position[2] > rest_height_m(target) + LIFTED_M)
+        if not self._lifted or any(self.on_board(target.name, board) for board in (0, 1)):
+            return False
+        near = np.linalg.norm(position - self.agent.tcp.pose.sp.p) < target.height_m
+        return not (near and self.gripper_opening_m() < 2 * target.radius_m + 0.006)
 
     def _obstacle_touched(self) -> bool:
         """A touch shows as motion or as a contact force with anything but the table."""

@@ -81,7 +81,9 @@ def _try_still(env: Any, poser: ArmPoser, rng: np.random.Generator, mode: str) -
         tool = _uniform(rng, ((-0.2, 0.12), (-0.3, 0.3), (0.03, 0.38)))
         opening = MAX_OPENING_M if rng.random() < 0.8 else float(rng.uniform(0, MAX_OPENING_M))
         near = np.abs(tool[:2] - at) < 0.08
-        tool[2] = max(tool[2], _floor(env, tool), state.grasp_m[2] + state.object_top_m + 0.02 if near.all() else 0)
+        tool[2] = max(
+            tool[2], _floor(env, tool), state.grasp_m[2] + state.object_top_m + 0.02 if near.all() else 0
+        )
         return poser.place(tool, _tilted(rng, 0.5), opening)
     if mode == "above":
         offset = rng.normal(0.0, 0.035, 3)

@@ -1,2 +1,3 @@
 """Experts of ManiSkill tasks."""
+
 TABLETOP_EXPERTS = {}

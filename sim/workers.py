@@ -84,13 +84,9 @@ def run_jobs(
 class _Worker(Generic[JobT]):
     """A process and the job it has."""
 
-    def __init__(
-        self, context: Any, make_handler: Callable[..., Any], arguments: tuple[Any, ...]
-    ) -> None:
+    def __init__(self, context: Any, make_handler: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
         self.connection, other = context.Pipe()
-        self.process = context.Process(
-            target=_serve, args=(other, make_handler, arguments), daemon=True
-        )
+        self.process = context.Process(target=_serve, args=(other, make_handler, arguments), daemon=True)
         with single_threaded():
             self.process.start()
         other.close()

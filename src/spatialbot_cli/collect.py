@@ -52,7 +52,9 @@ def main(argv: list[str]) -> int:
     columns = (TextColumn("episodes"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not sys.stdout.isatty()) as progress:
         bar = progress.add_task("episodes", total=None)
-        report = collect(CollectPlan(**values), lambda done, total: progress.update(bar, completed=done, total=total))
+        report = collect(
+            CollectPlan(**values), lambda done, total: progress.update(bar, completed=done, total=total)
+        )
     table = Table("episodes", "count", title=str(arguments.out))
     for row in describe(report):
         table.add_row(*row)

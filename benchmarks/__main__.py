@@ -1,0 +1,74 @@
+"""`python -m benchmarks [NAME ...]`: runs benchmarks one after the other and keeps their figures as JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "results"
+
+
+def machine() -> dict[str, object]:
+    """What figures must be read with: processor, its count, Python."""
+    model = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        names = [line for line in cpuinfo.read_text(encoding="utf-8").splitlines() if "model name" in line]
+        model = names[0].split(":", 1)[1].strip() if names else model
+    return {"processor": model, "processors": os.cpu_count(), "python": platform.python_version()}
+
+
+def run(name: str) -> dict[str, object]:
+    """Run one benchmark in a process of its own, its output shown as it comes, and return its figures.
+
+    Raises:
+        RuntimeError: it failed, or its last line of output is not a JSON object.
+    """
+    last = ""
+    with subprocess.Popen(
+        [sys.executable, "-m", f"benchmarks.{name}"], stdout=subprocess.PIPE, text=True, cwd=HERE.parent
+    ) as process:
+        for line in process.stdout or ():
+            print(f"  {line}", end="", flush=True)
+            last = line
+    if process.returncode != 0:
+        raise RuntimeError(f"exit status {process.returncode}")
+    try:
+        figures = json.loads(last)
+    except ValueError as error:
+        raise RuntimeError(f"its last line is not JSON: {last.strip()!r}") from error
+    if not isinstance(figures, dict):
+        raise RuntimeError(f"its last line is not a JSON object: {last.strip()!r}")
+    return figures
+
+
+def main(names: list[str]) -> int:
+    """Run the named benchmarks, or all of them; 1 when one failed, 2 for an unknown name."""
+    known = sorted(path.stem for path in HERE.glob("bench_*.py"))
+    wanted = [name if name.startswith("bench_") else f"bench_{name}" for name in names] or known
+    unknown = [name for name in wanted if name not in known]
+    if unknown:
+        print(f"unknown: {', '.join(unknown)}; choose from {', '.join(known)}", file=sys.stderr)
+        return 2
+    RESULTS.mkdir(exist_ok=True)
+    failures = 0
+    for name in wanted:
+        print(f"{name}:", flush=True)
+        try:
+            figures = run(name)
+        except RuntimeError as error:
+            print(f"  failed: {error}", file=sys.stderr)
+            failures += 1
+            continue
+        text = json.dumps({"machine": machine(), "figures": figures}, indent=2)
+        (RESULTS / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+    return int(failures > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

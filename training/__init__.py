@@ -1,0 +1,1 @@
+"""Training: episodes to samples, the training loop and open-loop validation."""
