@@ -9,6 +9,14 @@ from spatialbot_policy.config import CameraConfig, PolicyConfig
 from spatialbot_policy.errors import CheckpointError
 from spatialbot_policy.types import Observation
 from spatialbot_sim.robot import SPATIAL_TASK, SimRobot
+from spatialbot_sim.workplace import (
+    CAMERA,
+    CONTROL_HZ,
+    IMAGE_SIZE,
+    ROTATION_BOUND_RAD,
+    TRANSLATION_BOUND_M,
+    WRIST_CAMERA,
+)
 
 
 @dataclass(frozen=True)
@@ -47,10 +55,10 @@ class SimulatorContract:
 
 
 SPATIAL_CONTRACT = SimulatorContract(
-    cameras=(CameraConfig("camera", 128, 128), CameraConfig("wrist", 128, 128)),
-    rate_hz=10.0,
-    translation_bound_m=0.05,
-    rotation_bound_rad=0.1,
+    cameras=tuple(CameraConfig(name, IMAGE_SIZE, IMAGE_SIZE) for name in (CAMERA, WRIST_CAMERA)),
+    rate_hz=float(CONTROL_HZ),
+    translation_bound_m=TRANSLATION_BOUND_M,
+    rotation_bound_rad=ROTATION_BOUND_RAD,
 )
 """That of SpatialPickPlace, whose wrist camera is made when a checkpoint lists it."""
 

@@ -100,7 +100,7 @@ class EvaluationLog:
                 entry = _entry(json.loads(line))
             except (ValueError, TypeError, KeyError) as error:
                 raise ConfigError(
-                    f"line {number} of {self._path} is no result ({error}); remove it, or choose another --out"
+                    f"line {number} of {self._path} is no result ({error}); remove it or choose another --out"
                 ) from error
             entries[entry.key] = entry
         return entries

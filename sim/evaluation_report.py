@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 
 from spatialbot_sim.evaluation_log import Entry
 from spatialbot_sim.evaluation_summary import HEADER, FamilySummary
@@ -75,9 +76,10 @@ def _comparison(compared: dict[str, Any]) -> str:
 
 def _figure(out: Path, entry: Entry) -> str:
     result = entry.result
-    if result is None or not (out / result.filmstrip).is_file():
+    strip = cv2.imread(str(out / result.filmstrip)) if result else None
+    if result is None or strip is None:
         return ""
-    picture = cv2.cvtColor(cv2.imread(str(out / result.filmstrip)), cv2.COLOR_BGR2RGB)
+    picture = np.asarray(cv2.cvtColor(strip, cv2.COLOR_BGR2RGB), dtype=np.uint8)
     data = base64.b64encode(encode_picture(picture, ".jpg")).decode("ascii")
     kind = "good" if result.success else "bad"
     where = " ".join(part for part in (entry.family, f"seed {entry.seed}", entry.policy) if part)

@@ -61,7 +61,7 @@ class FamilySummary:
 
 
 def summarise(entries: Sequence[Entry], task: str) -> list[FamilySummary]:
-    """One summary for each policy and family in order of appearance, and their sum where there are several."""
+    """One summary for each policy and family in order of appearance; their sum where there are several."""
     summaries = []
     for policy in dict.fromkeys(entry.policy for entry in entries):
         own = [entry for entry in entries if entry.policy == policy]
@@ -88,7 +88,7 @@ def _summary(policy: str, family: str, entries: Sequence[Entry]) -> FamilySummar
     )
 
 
-def compare(entries: Sequence[Entry], first: str, second: str) -> dict[str, PairedCounts]:
+def compare(entries: Sequence[Entry], first: str, second: str, task: str) -> dict[str, PairedCounts]:
     """Scene by scene comparison in each family and in ALL, without the scenes that one did not finish."""
     outcomes = {entry.key: entry.result.success for entry in entries if entry.result}
     families = list(dict.fromkeys(entry.family for entry in entries))
@@ -100,7 +100,7 @@ def compare(entries: Sequence[Entry], first: str, second: str) -> dict[str, Pair
         ]
         for family in families
     }
-    counts = {family: PairedCounts.count(found) for family, found in pairs.items()}
+    counts = {family or task: PairedCounts.count(found) for family, found in pairs.items()}
     if len(families) > 1:
         counts[ALL] = PairedCounts.count(pair for found in pairs.values() for pair in found)
     return counts

@@ -1,4 +1,4 @@
-"""Films of episodes: the scene from outside beside what the policy sees, as MP4 and as a strip of pictures."""
+"""Films of episodes: the scene beside what the policy sees of it, as MP4 and as a strip of pictures."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ class Film:
             depths = [frame.depth_mm for frame in frames if frame.depth_mm is not None]
             if len(depths) == len(frames):
                 # one scale for the whole film, so that the colours do not flicker
-                pictures = colourise(np.stack(depths))
+                pictures = colourise(np.stack(depths).astype(np.uint32))
                 tiles.append(np.stack([_fit(picture, SIDE // 2, SIDE // 2, False) for picture in pictures]))
             column = np.concatenate(tiles, axis=1)
             columns.append(np.pad(column, ((0, 0), (0, SIDE - column.shape[1]), (0, 0), (0, 0))))
         return list(np.concatenate(columns, axis=2))
 
     def write_video(self, path: Path, instruction: str, outcome: str, success: bool, rate_hz: float) -> None:
-        """Write the film in real time, the instruction under it; the outcome stands on its held last picture."""
+        """Write the film in real time over its instruction; the outcome stands on the held last picture."""
         pictures = self.pictures()
         frames = [_with_text(picture, instruction) for picture in pictures]
         last = _with_text(pictures[-1], instruction, outcome, GREEN if success else RED)
@@ -78,9 +78,8 @@ def write_mp4(path: Path, frames: Iterable[UInt8Array], rate_hz: float) -> None:
     """Write (H, W, 3) RGB frames as H.264 in the pixel format that browsers play; H and W even."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
-        stream = container.add_stream(
-            "libx264", rate=round(rate_hz), options={"crf": "26", "preset": "veryfast"}
-        )
+        options = {"crf": "26", "preset": "veryfast"}
+        stream = container.add_stream("libx264", rate=round(rate_hz), options=options)
         stream.pix_fmt = "yuv420p"
         stream.codec_context.thread_count = 1
         for index, frame in enumerate(frames):
@@ -114,7 +113,7 @@ def _fit(picture: UInt8Array, width: int, height: int, smooth: bool = True) -> U
 def _with_text(
     picture: UInt8Array, instruction: str, outcome: str = "", color: tuple[int, int, int] = WHITE
 ) -> UInt8Array:
-    """The picture with a bar under it: the instruction in up to two lines, and the outcome at the picture's top."""
+    """The picture with a bar under it: the instruction in two lines at most, and the outcome at its top."""
     bar = np.full((BAR, picture.shape[1], 3), 28, np.uint8)
     for number, line in enumerate(textwrap.wrap(instruction, picture.shape[1] // 8)[:2]):
         _write(bar, line, (10, 21 + 20 * number), 0.47, WHITE)

@@ -1,4 +1,4 @@
-"""One closed-loop episode: a policy drives the simulated robot until the task is done or the steps are used up."""
+"""One closed-loop episode: a policy drives the simulated robot until the task is done or time is up."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class ExpertPolicy:
 
 @dataclass(frozen=True)
 class DoNothingPolicy:
-    """Stays where it is with open fingers: a success of this one comes from the scene, not from the policy."""
+    """Stays where it is with open fingers: its successes come from the scene, not from a policy."""
 
     def reset(self) -> None:
         """There is nothing to forget."""

@@ -1,4 +1,4 @@
-"""How sure a success rate is: Wilson intervals, and the paired comparison of two policies on the same scenes."""
+"""How sure a success rate is: Wilson intervals, and two policies compared on the same scenes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from statistics import NormalDist
 def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
     """Interval of a success rate; unlike the normal approximation it is sound near 0 and 1.
 
-    Source: E. B. Wilson, Probable inference, the law of succession, and statistical inference, JASA 22 (1927).
+    Source: E. B. Wilson, Probable inference, the law of succession, and statistical inference,
+    JASA 22 (1927).
 
     Args:
         successes: number of successes.
@@ -59,9 +60,8 @@ class PairedCounts:
     def count(cls, outcomes: Iterable[tuple[bool, bool]]) -> PairedCounts:
         """Count pairs of (first solved it, second solved it)."""
         pairs = list(outcomes)
-        return cls(
-            *(pairs.count(pair) for pair in ((True, True), (True, False), (False, True), (False, False)))
-        )
+        kinds = ((True, True), (True, False), (False, True), (False, False))
+        return cls(*(pairs.count(kind) for kind in kinds))
 
     @property
     def scenes(self) -> int:

@@ -42,21 +42,26 @@ class CollectArguments:
 def main(argv: list[str]) -> int:
     """Run the verb; returns the exit code."""
     arguments = tyro.cli(CollectArguments, args=argv, prog="spatialbot collect")
-    from spatialbot_sim.collect import CollectPlan, collect, describe
-    from spatialbot_sim.robot import SPATIAL_TASK
+    from spatialbot_sim.collect import CollectPlan, collect
+    from spatialbot_sim.workplace import SPATIAL_TASK
 
     values = dict(vars(arguments))
     if arguments.task != SPATIAL_TASK:
         values |= {"families": ("",)}
+    plan = CollectPlan(**values)
     console = Console()
     columns = (TextColumn("episodes"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not sys.stdout.isatty()) as progress:
         bar = progress.add_task("episodes", total=None)
         report = collect(
-            CollectPlan(**values), lambda done, total: progress.update(bar, completed=done, total=total)
+            plan,
+            on_progress=lambda done, total: progress.update(bar, completed=done, total=total),
+            report=lambda text: progress.console.print(text, markup=False, highlight=False),
         )
     table = Table("episodes", "count", title=str(arguments.out))
-    for row in describe(report):
+    for row in report.rows():
         table.add_row(*row)
     console.print(table)
+    for error in report.errors:
+        console.print(error, markup=False, highlight=False)
     return 1 if report.errors else 0

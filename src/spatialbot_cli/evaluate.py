@@ -63,7 +63,7 @@ def main(argv: list[str]) -> int:
     plan = EvaluationPlan(**values)
     console = Console()
     with episode_progress(console) as progress:
-        evaluation = evaluate(plan, follow(progress), progress.console.print)
+        evaluation = evaluate(plan, follow(progress), tell(console))
     print_evaluation(console, evaluation)
     return 1 if evaluation.errors else 0
 
@@ -95,13 +95,23 @@ def follow(progress: Progress) -> Callable[[Entry | None, int, int], None]:
     return on_episode
 
 
+def tell(console: Console) -> Callable[[str], None]:
+    """A printer of plain text, whose brackets are no markup; it leaves a running progress bar in order."""
+    return lambda text: console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
 def print_evaluation(console: Console, evaluation: Evaluation) -> None:
     """Print the tables and where the files are."""
     from spatialbot_sim.evaluation_summary import HEADER
 
-    table = Table(*HEADER)
-    for summary in evaluation.summaries:
-        table.add_row(*summary.row())
+    rows = [summary.row() for summary in evaluation.summaries]
+    shared = len({row[0] for row in rows}) == 1  # one policy needs no column
+    first = 1 if shared else 0
+    table = Table(title=rows[0][0] if shared else None)
+    for name in HEADER[first:]:
+        table.add_column(name, overflow="fold", no_wrap=name in ("success", "rate", "95 % interval"))
+    for row in rows:
+        table.add_row(*row[first:])
     console.print(table)
     for family, count in (evaluation.compared or {}).get("families", {}).items():
         console.print(
@@ -110,6 +120,7 @@ def print_evaluation(console: Console, evaluation: Evaluation) -> None:
         )
     for entry in evaluation.entries:
         if entry.result is None:
-            console.print(f"error in {entry.family or 'the task'}, seed {entry.seed}: {entry.error.strip()}")
+            last = entry.error.strip().splitlines()[-1]
+            tell(console)(f"error in {entry.family or 'the task'}, seed {entry.seed}: {last}")
     for path in evaluation.files:
-        console.print(str(path), soft_wrap=True)
+        tell(console)(str(path))

@@ -6,11 +6,17 @@ import logging
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import tyro
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from spatialbot_policy.errors import ConfigError
+
+if TYPE_CHECKING:
+    from spatialbot_training.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -22,7 +28,7 @@ class TrainArguments:
     out: Path
     """Directory of the run: state, logs, TensorBoard events, plots and `checkpoint/`."""
     cache: Path = Path("datasets/.cache")
-    """Where decoded episodes are kept between runs."""
+    """Where decoded episodes are kept between runs; may be removed at any time."""
     steps: int | None = None
     """Replace the recipe's number of steps."""
     rgb_only: bool = False
@@ -36,31 +42,47 @@ def main(argv: list[str]) -> int:
     arguments = tyro.cli(TrainArguments, args=argv, prog="spatialbot train")
     import torch
 
-    from spatialbot_policy.config import load_yaml
-    from spatialbot_training.recipe import Recipe
     from spatialbot_training.trainer import Trainer
 
+    if arguments.threads < 0:
+        raise ConfigError(f"--threads must be 0 (all cores) or more, got {arguments.threads}")
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    recipe = load_yaml(Recipe, arguments.recipe)
-    if arguments.steps is not None:
-        recipe = replace(recipe, schedule=replace(recipe.schedule, steps=arguments.steps))
-    if arguments.rgb_only:
-        recipe = replace(recipe, policy=replace(recipe.policy, depth_variant=None))
+    recipe = _recipe(arguments)
     console = Console()
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[RichHandler(console=console)])
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not sys.stdout.isatty()) as progress:
-        bars: dict[str, TaskID] = {}
-
-        def show(what: str, done: int, total: int) -> None:
-            if what not in bars:
-                bars[what] = progress.add_task(what, total=total)
-            progress.update(bars[what], completed=done, total=total)
-
-        trainer = Trainer(recipe, arguments.out, arguments.cache, show)
+        trainer = Trainer(recipe, arguments.out, arguments.cache, _Bars(progress))
         if trainer.step:
             console.print(f"going on from step {trainer.step}")
         checkpoint = trainer.run()
     console.print(f"checkpoint: {checkpoint}")
     return 0
+
+
+def _recipe(arguments: TrainArguments) -> Recipe:
+    """The file's recipe with what the command line replaces."""
+    from spatialbot_policy.config import load_yaml
+    from spatialbot_training.recipe import Recipe
+
+    recipe = load_yaml(Recipe, arguments.recipe)
+    if arguments.steps is not None:
+        recipe = replace(recipe, schedule=replace(recipe.schedule, steps=arguments.steps))
+    if arguments.rgb_only:
+        recipe = replace(recipe, policy=replace(recipe.policy, depth_variant=None))
+    return recipe
+
+
+class _Bars:
+    """A bar for each thing that is told about, made when it is first told."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._tasks: dict[str, TaskID] = {}
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        """Show that `done` of `total` are done."""
+        if what not in self._tasks:
+            self._tasks[what] = self._progress.add_task(what, total=total)
+        self._progress.update(self._tasks[what], total=total, completed=done)

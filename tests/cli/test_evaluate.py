@@ -1,0 +1,57 @@
+"""`spatialbot evaluate` and `spatialbot demo`: reports with films, and errors that say how to go on."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+
+import cv2
+import numpy as np
+import pytest
+
+from spatialbot_cli import main as cli
+from spatialbot_sim.film import read_mp4
+
+
+def test_the_demo_writes_a_report_with_pictures_and_a_film(tmp_path, capsys):
+    out = tmp_path / "demo-report"
+    arguments = ["--checkpoint", "expert", "--pick", "1", "--position", "1", "--workers", "1"]
+    assert cli.main(["demo", "--out", str(out), *arguments]) == 0
+    told = capsys.readouterr().out
+    assert "2/2" in told.replace(" ", "") and "report.html" in told and "demo.mp4" in told
+    page = (out / "report.html").read_text()
+    pictures = re.findall(r'src="data:image/jpeg;base64,([^"]+)"', page)
+    assert len(pictures) == 2 and "success in" in page and "http" not in page
+    picture = cv2.imdecode(np.frombuffer(base64.b64decode(pictures[0]), np.uint8), cv2.IMREAD_COLOR)
+    assert picture.std() > 20
+    films = sorted((out / "videos").glob("*.mp4"))
+    assert len(films) == 2 and all(film.stat().st_size < 1_000_000 for film in films)
+    assert len(list((out / "filmstrips").glob("*.png"))) == 2
+    steps = sum(len(list(read_mp4(film))) for film in films)
+    assert len(list(read_mp4(out / "demo.mp4"))) == steps
+    episodes = json.loads((out / "evaluation.json").read_text())["episodes"]
+    assert [episode["family"] for episode in episodes] == ["pick", "position"]
+
+
+def test_without_the_shipped_checkpoint_the_demo_says_what_to_do(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["demo"]) == 2
+    told = capsys.readouterr().err
+    assert "there is no checkpoint in" in told and "git checkout -- checkpoints/tiny" in told
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--families", "pick", "nosuch"], "unknown family 'nosuch'"),
+        (["--first-seed", "17"], "seed 17 is not for evaluation"),
+        (["--checkpoint", "nowhere"], "there is no checkpoint directory nowhere"),
+    ],
+)
+def test_bad_requests_are_one_line_and_leave_nothing(tmp_path, capsys, arguments, message):
+    out = tmp_path / "out"
+    assert cli.main(["evaluate", "--out", str(out), "--checkpoint", "expert", *arguments]) == 2
+    assert message in capsys.readouterr().err
+    assert not out.exists()
