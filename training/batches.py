@@ -1,4 +1,4 @@
-"""Draws batches of steps: a pure function of the seed and the step number, so that a resumed run goes on exactly."""
+"""Draws batches: a pure function of the seed and the step number, so that a resumed run goes on exactly."""
 
 from __future__ import annotations
 
@@ -43,38 +43,51 @@ class BatchSource:
     processor: SpatialBotProcessor
 
     def make(self, rows: np.ndarray) -> Batch:
-        """Build the batch of these steps."""
-        history = self.store.history[rows]
+        """Build the batch of these (B,) rows of the store."""
+        store = self.store
+        history = store.history[rows]
         distinct, inverse = np.unique(history, return_inverse=True)
-        images = [image for row in distinct for image in self.store.images(int(row), self.pipeline)]
-        prompts = [self.pipeline.prompt(self.store.instructions[row]) for row in rows]
-        answers = self.pipeline.action_space.encode_vectors(self.store.actions[rows])
-        inputs = self.processor(prompts, answers=answers)
+        images = [image for row in distinct for image in store.images(int(row), self.pipeline)]
+        ends = None if store.terminate is None else store.terminate[rows]
+        answers = self.pipeline.action_space.encode_vectors(store.actions[rows], ends)
+        inputs = self.processor(self.prompts(rows), answers=answers)
         return Batch(
             pixel_values=self.processor.stack_images(images),
             history=torch.from_numpy(inverse.reshape(history.shape)),
             inputs={name: inputs[name] for name in ("input_ids", "attention_mask", "labels")},
-            targets=torch.from_numpy(self.store.targets[distinct]),
+            targets=torch.from_numpy(store.targets[distinct]),
             rows=rows,
         )
 
+    def prompts(self, rows: np.ndarray) -> list[str]:
+        """The prompts of these (B,) rows of the store."""
+        return [self.pipeline.prompt(self.store.instructions[row]) for row in rows]
+
 
 class Sampler:
-    """Which steps a batch holds: stills, and stretches of demonstrations."""
+    """Which steps a batch holds: stills, and stretches of demonstrations.
+
+    Args:
+        store: where the steps are.
+        config: how many of each.
+        seed: together with a step's number it says which.
+        stills_needed: whether batches of stills alone will be asked for.
+
+    Raises:
+        EpisodeError: the store lacks stills, or demonstrations of `window_steps`, that batches are made of.
+    """
 
     def __init__(self, store: FrameStore, config: DataConfig, seed: int, stills_needed: bool = False) -> None:
         self._config, self._seed = config, seed
         self._stills = np.flatnonzero(store.stills)
-        demos = np.flatnonzero(~store.stills)
-        ends = np.searchsorted(store.episode, store.episode[demos], side="right")
-        fits = demos + config.window_steps <= ends
-        self._starts = demos[fits]
+        self._starts = _window_starts(store, config.window_steps)
         weights = np.where(store.actions[self._starts, 6] < 0.5, config.approach_weight, 1.0)
         self._start_weights = np.cumsum(weights) / weights.sum() if len(weights) else weights
         if (config.stills_per_batch or stills_needed) and not len(self._stills):
             raise EpisodeError(
                 "the recipe asks for stills, and the data sets hold none; collect some with "
-                "'spatialbot collect --stills N', or set data.stills_per_batch to 0"
+                "'spatialbot collect --stills N', or set data.stills_per_batch and "
+                "schedule.localisation_steps to 0"
             )
         if config.windows_per_batch and not len(self._starts):
             raise EpisodeError(
@@ -96,3 +109,10 @@ class Sampler:
             starts = self._starts[np.minimum(chosen, len(self._starts) - 1)]
             parts.append((starts[:, None] + np.arange(config.window_steps)).ravel())
         return np.concatenate(parts)
+
+
+def _window_starts(store: FrameStore, window_steps: int) -> np.ndarray:
+    """Steps of demonstrations from which a window fits before the episode ends."""
+    demos = np.flatnonzero(~store.stills)
+    ends = np.searchsorted(store.episode, store.episode[demos], side="right")
+    return demos[demos + window_steps <= ends]

@@ -1,7 +1,7 @@
 """Where things are, as an auxiliary question: a linear head on the vision tower answers it in training only.
 
-Imitation alone confuses object and gripper, which are in one place in most frames. Being asked for both, and for
-the boards, on stills with random arm poses, the tower learns to tell them apart. The head does not ship.
+Imitation alone confuses object and gripper, which are in one place in most frames. Being asked for both, and
+for the boards, on stills with random arm poses, the tower learns to tell them apart. The head does not ship.
 """
 
 from __future__ import annotations
@@ -34,31 +34,41 @@ def localisation_targets(
     Args:
         tool_pose: (T, 7) position and quaternion.
         closure: (T,) of the gripper.
-        transforms: name to (T, 7) poses; those of SpatialPickPlace, or none for other recordings.
+        transforms: name to (T, 7) poses; those of SpatialPickPlace, or none for other recordings. Rows of
+            NaN where a step lacks the object.
 
     Returns:
         (T, len(NAMES)) float32 in units of 0.1 m around the table's centre; NaN where there is no answer.
     """
     steps = len(tool_pose)
     answers = np.full((steps, len(NAMES)), np.nan, dtype=np.float32)
-    answers[:, 0:3] = (tool_pose[:, :3] - _CENTRE_M) / _SCALE_M
+    answers[:, 0:3] = _scaled(tool_pose)
     answers[:, 3] = closure
     for column, side in ((4, "left"), (6, "right")):
         if f"board_{side}" in transforms:
-            place = (transforms[f"board_{side}"][:, :3] - _CENTRE_M) / _SCALE_M
-            answers[:, column : column + 2] = place[:, :2]
-    objects = [poses[:, :3] for name, poses in transforms.items() if name not in _NOT_OBJECTS]
-    if not objects:
-        return answers
-    places = (np.stack(objects, axis=1) - _CENTRE_M) / _SCALE_M
-    order = np.argsort(-places[:, :, 1], axis=1)  # y points to the robot's left
-    places = np.take_along_axis(places, order[:, :, None], axis=1)
-    answers[:, 8:11], answers[:, 14:17] = places[:, 0], places[:, -1]
-    if len(objects) % 2 == 1:
-        answers[:, 11:14] = places[:, len(objects) // 2]
-    if len(objects) == 1:
-        answers[:, 17:20] = places[:, 0]
+            answers[:, column : column + 2] = _scaled(transforms[f"board_{side}"])[:, :2]
+    objects = [_scaled(poses) for name, poses in transforms.items() if name not in _NOT_OBJECTS]
+    if objects:
+        _answer_objects(answers, np.stack(objects, axis=1))
     return answers
+
+
+def _answer_objects(answers: np.ndarray, places: np.ndarray) -> None:
+    """Fill in the objects' answers from (T, objects, 3); a step that lacks an object has NaN there."""
+    order = np.argsort(-places[:, :, 1], axis=1)  # y points to the robot's left; NaN goes last
+    places = np.take_along_axis(places, order[:, :, None], axis=1)
+    count = np.isfinite(places[:, :, 1]).sum(axis=1)
+    steps = np.arange(len(places))
+    odd, single = count % 2 == 1, count == 1
+    answers[:, 8:11] = places[:, 0]
+    answers[odd, 11:14] = places[steps, count // 2][odd]
+    answers[:, 14:17] = places[steps, np.maximum(count, 1) - 1]
+    answers[single, 17:20] = places[single, 0]
+
+
+def _scaled(poses: np.ndarray) -> np.ndarray:
+    """(T, 7) poses -> (T, 3) positions in the answers' units."""
+    return np.asarray((poses[:, :3] - _CENTRE_M) / _SCALE_M)
 
 
 class LocalisationHead(nn.Module):

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 
 from spatialbot_policy.action_space import ACTION_NAMES, ActionSpace
-from spatialbot_policy.model import SpatialBotForActionPrediction
 from spatialbot_policy.model.vision_tower import as_tower
 from spatialbot_training.batches import BatchSource
-from spatialbot_training.localisation import LocalisationHead, localisation_errors_mm
+from spatialbot_training.learner import Learner, gather_history
+from spatialbot_training.localisation import localisation_errors_mm
 
 _CHUNK = 64
 _MOST_DEMO_STEPS, _MOST_STILLS = 400, 320
@@ -27,72 +27,88 @@ class OpenLoopExample:
     starts: np.ndarray
 
 
+@dataclass(frozen=True)
+class _Answers:
+    """What a learner says of R steps, and of the F distinct steps that their histories hold.
+
+    Attributes:
+        actions: (R, 7) decoded actions.
+        located: (F, A) localisation answers.
+        targets: (F, A) right localisation answers.
+    """
+
+    actions: np.ndarray
+    located: np.ndarray
+    targets: np.ndarray
+
+
 @torch.no_grad()
-def validate(
-    model: SpatialBotForActionPrediction, head: LocalisationHead, source: BatchSource
-) -> tuple[dict[str, float], OpenLoopExample]:
-    """Measure errors on a validation store.
+def validate(learner: Learner, source: BatchSource) -> tuple[dict[str, float], OpenLoopExample]:
+    """Measure errors on a validation store; the learner is left in evaluation mode.
 
     Returns:
         figures (median absolute error of dx, dy, dz in millimetres, share of right gripper answers, on
         demonstrations and on stills; localisation errors in millimetres), and an example to plot.
     """
-    model.eval()
+    learner.eval()
     store = source.store
-    report: dict[str, float] = {}
-    demos = np.flatnonzero(~store.stills)[:_MOST_DEMO_STEPS]
     stills = np.flatnonzero(store.stills)
-    stills = stills[:: max(1, len(stills) // _MOST_STILLS)]
+    selections = {
+        "demo": np.flatnonzero(~store.stills)[:_MOST_DEMO_STEPS],
+        "stills": stills[:: max(1, len(stills) // _MOST_STILLS)],
+    }
+    report: dict[str, float] = {}
     example = OpenLoopExample(np.zeros((0, 7)), np.zeros((0, 7)), np.zeros(0, dtype=np.int64))
-    for name, rows in (("demo", demos), ("stills", stills)):
+    for name, rows in selections.items():
         if not len(rows):
             continue
-        predicted, answers, targets = _predict(model, head, source, rows)
+        answers = _ask(learner, source, rows)
         recorded = np.asarray(store.actions[rows])
-        error_mm = np.abs(predicted - np.clip(recorded, *_bounds(source.pipeline.action_space)))[:, :3] * 1000
-        report |= {
-            f"{name}/{axis}_mm": float(np.median(error_mm[:, i])) for i, axis in enumerate(("dx", "dy", "dz"))
-        }
-        report[f"{name}/gripper_right"] = float(np.mean((predicted[:, 6] > 0.5) == (recorded[:, 6] > 0.5)))
-        report |= {
-            f"{name}/where_{group}_mm": v for group, v in localisation_errors_mm(answers, targets).items()
-        }
+        figures = _figures(answers, recorded, source.pipeline.action_space)
+        report |= {f"{name}/{key}": value for key, value in figures.items()}
         if name == "demo":
             starts = np.flatnonzero(np.diff(store.episode[rows], prepend=-1))
-            example = OpenLoopExample(predicted, recorded, starts)
+            example = OpenLoopExample(answers.actions, recorded, starts)
     return report, example
 
 
-def _bounds(space: ActionSpace) -> tuple[np.ndarray, np.ndarray]:
-    ends = space.decode_vectors(
-        np.stack([np.zeros(space.dimensions), np.full(space.dimensions, space.bins - 1)]).astype(int)
-    )
-    return ends[0], ends[1]
+def _figures(answers: _Answers, recorded: np.ndarray, space: ActionSpace) -> dict[str, float]:
+    """Errors against what a perfect answer could be: the recorded action, clipped to the bounds."""
+    low, high = space.decode_vectors(np.array([[0], [space.bins - 1]]).repeat(space.dimensions, axis=1))
+    reachable = np.clip(recorded, low, high)
+    error_mm = np.abs(answers.actions - reachable)[:, :3] * 1000
+    figures = {f"{axis}_mm": float(np.median(error_mm[:, i])) for i, axis in enumerate(ACTION_NAMES[:3])}
+    figures["gripper_right"] = float(np.mean((answers.actions[:, 6] > 0.5) == (recorded[:, 6] > 0.5)))
+    errors = localisation_errors_mm(answers.located, answers.targets)
+    return figures | {f"where_{group}_mm": value for group, value in errors.items()}
 
 
-def _predict(
-    model: SpatialBotForActionPrediction, head: LocalisationHead, source: BatchSource, rows: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(R, 7) decoded actions, and localisation answers and targets of the frames seen."""
-    actions, answers, targets = [], [], []
-    space = source.pipeline.action_space
+def _ask(learner: Learner, source: BatchSource, rows: np.ndarray) -> _Answers:
+    """Let the learner answer these steps, some at a time."""
+    model, space = learner.model, source.pipeline.action_space
+    actions, located, targets = [], [], []
     for start in range(0, len(rows), _CHUNK):
         batch = source.make(rows[start : start + _CHUNK])
         features = as_tower(model.vision_tower).frame_features(batch.pixel_values)
-        steps = len(batch.targets)
-        embeds = model.embed_features(features)
-        embeds = embeds.reshape(steps, -1, embeds.shape[-1])[batch.history]
-        prompts = [source.pipeline.prompt(source.store.instructions[row]) for row in batch.rows]
-        inputs = {**source.processor(prompts), "image_embeds": embeds.reshape(-1, embeds.shape[-1])}
-        bins = model.generate_actions(inputs, space.dimensions)
-        actions.append(space.decode_vectors(bins.numpy())[:, :7])
-        answers.append(head(features.view(steps, -1, features.shape[-1])[:, 0]).numpy())
+        prompts = source.processor(source.prompts(batch.rows))
+        bins = model.generate_actions(
+            {**prompts, "image_embeds": gather_history(model, features, batch)}, space.dimensions
+        )
+        actions.append(space.decode_vectors(bins.numpy()))
+        located.append(learner.locate(features, len(batch.targets)).numpy())
         targets.append(batch.targets.numpy())
-    return np.concatenate(actions), np.concatenate(answers), np.concatenate(targets)
+    return _Answers(np.concatenate(actions), np.concatenate(located), np.concatenate(targets))
 
 
 def plot_open_loop(example: OpenLoopExample, space: ActionSpace, path: Path, most_steps: int = 160) -> None:
-    """Draw predicted and recorded actions, a panel for each dimension (after SpatialBot, full version, Fig. 6)."""
+    """Draw predicted and recorded actions by dimension, after Fig. 6 of the full-length SpatialBot paper.
+
+    Args:
+        example: an empty one draws nothing.
+        space: its bins are named in the title.
+        path: PNG to write, replaced in one step.
+        most_steps: where the plot ends.
+    """
     if not len(example.recorded):
         return
     import matplotlib
@@ -100,17 +116,12 @@ def plot_open_loop(example: OpenLoopExample, space: ActionSpace, path: Path, mos
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
+    predicted, recorded = example.predicted[:most_steps], example.recorded[:most_steps]
     figure, axes = plt.subplots(7, 1, figsize=(11, 12), sharex=True)
     units = ["m"] * 3 + ["rad"] * 3 + ["closure"]
     for column, axis in enumerate(axes):
-        axis.step(
-            range(len(example.recorded[:most_steps])), example.recorded[:most_steps, column], label="recorded"
-        )
-        axis.step(
-            range(len(example.predicted[:most_steps])),
-            example.predicted[:most_steps, column],
-            label="predicted",
-        )
+        axis.step(range(len(recorded)), recorded[:, column], label="recorded")
+        axis.step(range(len(predicted)), predicted[:, column], label="predicted")
         for start in example.starts[example.starts < most_steps]:
             axis.axvline(start, color="0.8", linewidth=0.8)
         axis.set_ylabel(f"{ACTION_NAMES[column]} [{units[column]}]")

@@ -21,6 +21,9 @@ class DataConfig:
         windows_per_batch: stretches of demonstrations in each batch.
         window_steps: consecutive steps in a stretch; their histories share frames, each encoded once.
         approach_weight: how much more often a stretch begins where the gripper is open.
+
+    Raises:
+        ConfigError: a value outside its range, or a data set in both lists.
     """
 
     train: tuple[Path, ...]
@@ -32,13 +35,18 @@ class DataConfig:
     approach_weight: float = 1.0
 
     def __post_init__(self) -> None:
-        if not self.train or self.stills_per_batch + self.windows_per_batch < 1 or self.window_steps < 1:
+        counts = (self.stills_per_batch, self.windows_per_batch, self.stills_per_localisation_batch)
+        if not self.train or sum(counts[:2]) < 1:
             raise ConfigError("data: name at least one train data set, and stills or windows for a batch")
+        if min(counts) < 0 or self.window_steps < 1 or self.approach_weight <= 0:
+            raise ConfigError(
+                "data: stills and windows must be 0 or more, window_steps at least 1 and approach_weight "
+                "above 0"
+            )
         shared = {path.resolve() for path in self.train} & {path.resolve() for path in self.validation}
         if shared:
-            raise ConfigError(
-                f"data: {sorted(map(str, shared))} are in train and in validation; keep them apart"
-            )
+            names = ", ".join(sorted(map(str, shared)))
+            raise ConfigError(f"data: {names} in train and in validation; keep them apart")
 
 
 @dataclass(frozen=True)
@@ -75,7 +83,11 @@ class ScheduleConfig:
         localisation_weight: weight of the auxiliary localisation loss; 0 switches it off.
         bf16: bfloat16 autocast for the convolutions and the language model.
         log_every, validate_every, save_every: in steps.
+        keep_every: in steps, checkpoints kept in `checkpoints/step-N` to plot success against; 0 keeps none.
         seed: of weights and batches.
+
+    Raises:
+        ConfigError: a value outside its range.
     """
 
     steps: int = 8000
@@ -92,13 +104,25 @@ class ScheduleConfig:
     log_every: int = 20
     validate_every: int = 1000
     save_every: int = 200
+    keep_every: int = 0
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if self.keep_every < 0:
+            raise ConfigError("schedule: keep_every must be 0 or a number of steps")
         if min(self.steps, self.log_every, self.validate_every, self.save_every) < 1:
             raise ConfigError("schedule: steps, log_every, validate_every and save_every must be at least 1")
         if not 0 <= self.localisation_steps <= self.steps:
-            raise ConfigError("schedule: localisation_steps must lie between 0 and steps")
+            raise ConfigError(
+                f"schedule: localisation_steps must lie between 0 and steps, got {self.localisation_steps} "
+                f"of {self.steps}"
+            )
+        if self.localisation_steps and self.localisation_weight <= 0:
+            raise ConfigError("schedule: localisation_steps needs a localisation_weight above 0")
+        if min(self.warmup_steps, self.weight_decay, self.rotation_weight, self.localisation_weight) < 0:
+            raise ConfigError("schedule: warm-up, weight decay and loss weights must be 0 or more")
+        if self.tower_rate <= 0 or self.seed < 0:
+            raise ConfigError("schedule: need tower_rate > 0 and seed >= 0")
         if not 0.0 <= self.ema_decay < 1.0 or self.learning_rate <= 0 or self.clip_norm <= 0:
             raise ConfigError("schedule: need 0 <= ema_decay < 1, learning_rate > 0 and clip_norm > 0")
 
@@ -118,3 +142,7 @@ class Recipe:
     policy: PolicyConfig
     model: ModelConfig = field(default_factory=ModelConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+
+    def __post_init__(self) -> None:
+        if self.schedule.localisation_steps and not self.data.stills_per_localisation_batch:
+            raise ConfigError("schedule.localisation_steps needs data.stills_per_localisation_batch above 0")

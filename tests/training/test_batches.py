@@ -1,0 +1,165 @@
+"""Batches: drawn by seed and step alone, and encoding each frame once changes no loss."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tests.training.training_samples import POLICY, record_demos, record_stills
+
+from spatialbot_policy.errors import EpisodeError
+from spatialbot_policy.pipeline import build_pipeline
+from spatialbot_training.batches import BatchSource, Sampler
+from spatialbot_training.episode_cache import open_store
+from spatialbot_training.frame_store import FrameStore
+from spatialbot_training.learner import Learner
+from spatialbot_training.network import build_network
+from spatialbot_training.recipe import DataConfig, Recipe
+
+ROWS = np.array([0, 1, 2, 9, 10, 13, 21, 25])  # a start, a stretch, another episode, two stills
+
+
+@pytest.fixture(scope="module")
+def store(train_set: Path, cache: Path) -> FrameStore:
+    return open_store((train_set,), POLICY, cache)
+
+
+@pytest.fixture
+def source(store: FrameStore, recipe: Recipe) -> BatchSource:
+    torch.manual_seed(0)
+    pipeline = build_pipeline(POLICY)
+    _, processor = build_network(recipe, {pipeline.prompt(text) for text in store.instructions})
+    return BatchSource(store, pipeline, processor)
+
+
+@pytest.fixture
+def learner(source: BatchSource, recipe: Recipe) -> Learner:
+    torch.manual_seed(0)
+    pipeline = source.pipeline
+    model, _ = build_network(recipe, {pipeline.prompt(text) for text in source.store.instructions})
+    return Learner(model, rotation_weight=0.3)
+
+
+def test_each_distinct_frame_is_in_a_batch_once(source: BatchSource) -> None:
+    batch = source.make(ROWS)
+    distinct = sorted({int(row) for row in source.store.history[ROWS].ravel()})
+    assert len(batch.targets) == len(distinct) < len(ROWS) * 4
+    assert batch.pixel_values.shape == (2 * len(distinct), 3, 32, 32)
+    np.testing.assert_array_equal(np.array(distinct)[batch.history.numpy()], source.store.history[ROWS])
+    np.testing.assert_array_equal(batch.targets.numpy(), source.store.targets[distinct])
+
+
+def test_labels_are_the_recorded_actions(source: BatchSource) -> None:
+    labels = source.make(ROWS).inputs["labels"]
+    bins = labels[:, -8:-1].numpy() - source.processor.first_action_token_id
+    expected = POLICY.action_space.encode_vectors(source.store.actions[ROWS])
+    np.testing.assert_array_equal(bins, expected)
+    assert set(labels[:, -1].tolist()) == {source.processor.tokenizer.eos_token_id}
+
+
+def test_gathered_histories_give_the_loss_and_gradients_of_separate_ones(
+    source: BatchSource, learner: Learner
+) -> None:
+    batch = source.make(ROWS)
+    gathered, _ = learner(batch)
+    gathered.backward()
+    gradients = {name: value.grad.clone() for name, value in learner.model.named_parameters()}
+    learner.zero_grad()
+
+    images = [
+        image
+        for row in ROWS
+        for past in source.store.history[row]
+        for image in source.store.images(int(past), source.pipeline)
+    ]
+    separate = learner.model(
+        **batch.inputs,
+        pixel_values=source.processor.stack_images(images),
+        loss_weights=_weights(batch.inputs["labels"]),
+    ).loss
+    separate.backward()
+    assert gathered.item() == pytest.approx(separate.item(), rel=1e-5)
+    for name, value in learner.model.named_parameters():
+        torch.testing.assert_close(gradients[name], value.grad, rtol=1e-3, atol=1e-5, msg=name)
+
+
+def _weights(labels: torch.Tensor) -> torch.Tensor:
+    """1, and 0.3 for the three rotations of the answer at the end."""
+    weights = torch.ones(labels.shape)
+    weights[:, -8:] = torch.tensor([1.0] * 3 + [0.3] * 3 + [1.0] * 2)
+    return weights
+
+
+@pytest.mark.parametrize(("dimensions", "light"), [(7, [-5, -4, -3]), (8, [-6, -5, -4])])
+def test_rotations_weigh_less_whether_or_not_a_flag_follows(
+    learner: Learner, dimensions: int, light: list[int]
+) -> None:
+    weights = Learner(learner.model, 0.3, dimensions)._weights(torch.zeros(2, 12))
+    expected = torch.ones(2, 12)
+    expected[:, light] = 0.3
+    assert torch.equal(weights, expected)
+
+
+def test_without_the_answer_the_language_model_is_left_alone(source: BatchSource, learner: Learner) -> None:
+    answer, where = learner(source.make(ROWS), localise_only=True)
+    where.backward()
+    assert answer.item() == 0 and where.item() > 0
+    assert all(value.grad is None for value in learner.model.language_model.parameters())
+
+
+def test_rows_are_a_function_of_seed_and_step(store: FrameStore, recipe: Recipe) -> None:
+    one, same = (Sampler(store, recipe.data, seed=3) for _ in range(2))
+    other = Sampler(store, recipe.data, seed=4)
+    later = one.rows(5)  # asked out of order: no state
+    drawn = [one.rows(step) for step in range(8)]
+    np.testing.assert_array_equal(drawn[5], later)
+    assert all(np.array_equal(rows, same.rows(step)) for step, rows in enumerate(drawn))
+    assert not all(np.array_equal(rows, other.rows(step)) for step, rows in enumerate(drawn))
+    assert len({tuple(rows) for rows in drawn}) > 4
+
+
+def test_a_batch_is_stills_and_whole_windows_of_one_episode(store: FrameStore, recipe: Recipe) -> None:
+    sampler = Sampler(store, recipe.data, seed=0)
+    for step in range(50):
+        rows = sampler.rows(step)
+        assert store.stills[rows].tolist() == [True] * 2 + [False] * 6
+        for window in rows[2:].reshape(2, 3):
+            assert np.all(np.diff(window) == 1) and len(set(store.episode[window])) == 1
+        assert store.stills[sampler.rows(step, stills_only=True)].tolist() == [True] * 3
+
+
+def test_every_window_is_reached_and_the_approach_more_often_when_asked(
+    store: FrameStore, recipe: Recipe
+) -> None:
+    def open_share(weight: float) -> tuple[set[int], float]:
+        data = replace(recipe.data, stills_per_batch=0, approach_weight=weight)
+        sampler = Sampler(store, data, seed=0)
+        starts = np.concatenate([sampler.rows(step).reshape(-1, 3)[:, 0] for step in range(300)])
+        return set(starts.tolist()), float(np.mean(store.actions[starts, 6] < 0.5))
+
+    reached, even = open_share(1.0)
+    assert reached == {first + start for first in (0, 7, 14) for start in range(5)}
+    assert open_share(4.0)[1] > even + 0.1
+
+
+def test_stills_that_are_asked_for_must_be_there(tmp_path: Path) -> None:
+    record_demos(tmp_path / "data", seeds=(1,))
+    store = open_store((tmp_path / "data",), POLICY, tmp_path / "cache")
+    with pytest.raises(EpisodeError, match="hold none; collect some with 'spatialbot collect --stills N'"):
+        Sampler(store, DataConfig((tmp_path,)), seed=0)
+    none = DataConfig((tmp_path,), stills_per_batch=0)
+    assert len(Sampler(store, none, seed=0).rows(0)) == 32
+    with pytest.raises(EpisodeError, match="schedule.localisation_steps to 0"):
+        Sampler(store, none, seed=0, stills_needed=True)
+
+
+def test_windows_that_are_asked_for_must_be_there(tmp_path: Path) -> None:
+    record_demos(tmp_path / "data", seeds=(1,), steps=3)
+    record_stills(tmp_path / "data", seeds=(2,))
+    store = open_store((tmp_path / "data",), POLICY, tmp_path / "cache")
+    with pytest.raises(EpisodeError, match="no demonstration is 4 steps long.*data.windows_per_batch to 0"):
+        Sampler(store, DataConfig((tmp_path,)), seed=0)
+    assert len(Sampler(store, DataConfig((tmp_path,), windows_per_batch=0), seed=0).rows(0)) == 64
