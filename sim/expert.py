@@ -1,7 +1,8 @@
 """Scripted experts that act in the policy's own action space, from the simulator's ground truth.
 
-Every expert is Markov: the command depends on the present state alone, so that any state, also one a policy or a
-perturbation has led to, has a right answer. Nothing waits in place, so imitation does not learn to stand still.
+Every expert is Markov: the command depends on the present state alone, so that any state, also one that a
+policy or a perturbation has led to, has a right answer. Nothing waits in place, so imitation does not learn
+to stand still.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from spatialbot_policy.types import ActionStep
+from spatialbot_sim.scene import BOARD_HALF_M, Role, Shape
+from spatialbot_sim.workplace import ROTATION_BOUND_RAD, TRANSLATION_BOUND_M
 
 TOOL_DOWN = Rotation.from_quat([1.0, 0.0, 0.0, 0.0])
 ALIGNED_M = 0.008
@@ -54,8 +57,8 @@ class PickPlaceState:
 class Limits:
     """Largest step of an expert: metres and radians."""
 
-    translation_m: float = 0.05
-    rotation_rad: float = 0.1
+    translation_m: float = TRANSLATION_BOUND_M
+    rotation_rad: float = ROTATION_BOUND_RAD
 
 
 def pick_place_action(state: PickPlaceState, limits: Limits) -> ActionStep:
@@ -129,13 +132,10 @@ def _step(delta_m: np.ndarray, rotation_rad: np.ndarray, closure: float, limits:
 
 def spatial_state(env: Any) -> PickPlaceState:
     """State of a SpatialPickPlace environment, in its world frame."""
-    from spatialbot_sim.objects import rest_height_m
-    from spatialbot_sim.scene import BOARD_HALF_M, Role, Shape
-
     scene = env.scene_spec
     target = scene.target
     centre = env.object_position_m(target.name)
-    foot = centre[2] - rest_height_m(target)
+    foot = centre[2] - target.rest_height_m
     grasp = np.array([centre[0], centre[1], foot + target.grasp_height_m])
     place = np.array([*env.goal_xy_m, 2 * BOARD_HALF_M[2] + target.grasp_height_m])
     others = [item.height_m for item in scene.objects if item.role in (Role.DISTRACTOR, Role.OBSTACLE)]

@@ -1,4 +1,4 @@
-"""Finds the scripted expert of a task."""
+"""Finds the scripted expert of a task, or says that there is none."""
 
 from __future__ import annotations
 
@@ -13,6 +13,17 @@ from spatialbot_sim.tabletop_experts import TABLETOP_EXPERTS
 Expert = Callable[[], ActionStep]
 
 
+def check_has_expert(task: str) -> None:
+    """Refuse a task without an expert, before a simulator is started.
+
+    Raises:
+        TaskError: the task is unknown, or nobody wrote an expert for it.
+    """
+    known = [SPATIAL_TASK, *TABLETOP_EXPERTS]
+    if task not in known:
+        raise TaskError(f"task '{task}' has no scripted expert; tasks with one are: {', '.join(known)}")
+
+
 def expert_for(robot: SimRobot) -> Expert:
     """Expert of the robot's task: each call answers the present state.
 
@@ -22,8 +33,6 @@ def expert_for(robot: SimRobot) -> Expert:
     limits = Limits(robot.translation_bound_m, robot.rotation_bound_rad)
     if robot.task == SPATIAL_TASK:
         return lambda: spatial_expert(robot.env, limits)
-    if robot.task not in TABLETOP_EXPERTS:
-        known = ", ".join([SPATIAL_TASK, *TABLETOP_EXPERTS])
-        raise TaskError(f"task '{robot.task}' has no scripted expert; tasks with one are: {known}")
+    check_has_expert(robot.task)
     act = TABLETOP_EXPERTS[robot.task]
     return lambda: act(robot.env, limits)

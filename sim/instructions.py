@@ -6,6 +6,8 @@ from enum import Enum
 
 import numpy as np
 
+from spatialbot_policy.errors import TaskError
+
 
 class Phrasing(str, Enum):
     """Which set of templates an instruction is drawn from."""
@@ -44,6 +46,19 @@ DEGREES: dict[str, tuple[str, str, str]] = {
 """Positive, comparative and superlative of every word of the `size` family."""
 
 
+def parse_phrasing(name: str) -> Phrasing:
+    """Turn a name into a Phrasing.
+
+    Raises:
+        TaskError: no set of templates has that name.
+    """
+    try:
+        return Phrasing(name)
+    except ValueError as error:
+        known = ", ".join(phrasing.value for phrasing in Phrasing)
+        raise TaskError(f"unknown phrasing '{name}'; there are: {known}") from error
+
+
 def write_instruction(
     rng: np.random.Generator, phrasing: Phrasing, object_words: str, board_words: str, viewer: str | None
 ) -> str:
@@ -54,7 +69,7 @@ def write_instruction(
         phrasing: which templates may be used.
         object_words: e.g. "red cup", "leftmost blue box".
         board_words: e.g. "left board".
-        viewer: "robot" or "camera" where the words depend on the side they are seen from.
+        viewer: "robot" or "camera" where the words depend on the side they are seen from, else None.
     """
     templates = _TEMPLATES[phrasing]
     text = templates[rng.integers(len(templates))].format(object=object_words, board=board_words)
@@ -62,13 +77,3 @@ def write_instruction(
         endings = _PERSPECTIVE[phrasing]
         text += ", " + endings[rng.integers(len(endings))].format(viewer=viewer)
     return text
-
-
-def corpus() -> tuple[str, ...]:
-    """Every template of the training phrasings, as text for a tokenizer to learn its merges from."""
-    return tuple(
-        f"{template}, {ending.format(viewer=viewer)}"
-        for template in _TEMPLATES[Phrasing.TRAIN]
-        for ending in _PERSPECTIVE[Phrasing.TRAIN]
-        for viewer in ("robot", "camera")
-    )

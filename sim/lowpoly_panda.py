@@ -1,7 +1,7 @@
 """The Panda with visual meshes of a few hundred triangles a link: on a CPU renderer triangles are the cost.
 
-ManiSkill's own visual meshes hold 135,000 triangles. They are decimated once from the installed package into a
-cache folder; collision shapes, masses and joints stay those of ManiSkill's URDF.
+ManiSkill's own visual meshes hold 135,000 triangles. They are decimated once from the installed package into
+a cache folder; collision shapes, masses and joints stay those of ManiSkill's URDF.
 """
 
 from __future__ import annotations
@@ -47,8 +47,10 @@ def lowpoly_urdf() -> Path:
         shutil.copy(srdf, work / "panda.srdf")
     try:
         work.rename(target)
-    except OSError:  # another worker was faster: its folder is the same
+    except OSError:
         shutil.rmtree(work)
+        if not urdf.is_file():  # otherwise another worker was faster: its folder is the same
+            raise
     return urdf
 
 

@@ -12,9 +12,9 @@ import sapien
 from spatialbot_sim.lowpoly_panda import cache_root
 from spatialbot_sim.scene import BOARD_HALF_M, COLORS, BoardSpec, ObjectSpec, Role, Shape
 
-CUP_WALL = 0.12  # share of the radius
-_SIDES = 20
-_SHADES = 5
+_CUP_WALL = 0.12  # share of the radius
+_SIDES = 20  # of a cup's outline
+_SHADES = 5  # tones of a printed picture
 _DENSITY = 300.0  # kg/m3: light, like plastic toys
 
 
@@ -27,11 +27,10 @@ def build_object(scene: Any, spec: ObjectSpec, camera_m: np.ndarray) -> Any:
         camera_m: (3,) where the camera stands; a picture is printed to look real from there.
     """
     builder = scene.create_actor_builder()
-    x, y = spec.xy_m
     if spec.role is Role.PICTURE:
         with tempfile.TemporaryDirectory() as folder:  # SAPIEN reads meshes from files, when it builds
             _add_picture(builder, spec, camera_m, Path(folder))
-            builder.initial_pose = sapien.Pose([x, y, 0.0])
+            builder.initial_pose = sapien.Pose([*spec.xy_m, 0.0])
             return builder.build_static(name=spec.name)
     material = _material(COLORS[spec.color])
     r, h = spec.radius_m, spec.height_m
@@ -44,8 +43,7 @@ def build_object(scene: Any, spec: ObjectSpec, camera_m: np.ndarray) -> Any:
     else:
         _add_cup_collision(builder, r, h)
         builder.add_visual_from_file(str(_unit_mesh("cup")), scale=[r, r, h], material=material)
-    yaw = spec.yaw_rad / 2
-    builder.initial_pose = sapien.Pose([x, y, rest_height_m(spec)], [np.cos(yaw), 0, 0, np.sin(yaw)])
+    builder.initial_pose = upright_pose(spec)
     actor = builder.build(name=spec.name)
     if spec.shape is Shape.BALL:  # felt, not steel: a ball put on a board comes to rest there
         for body in actor._bodies:
@@ -72,9 +70,10 @@ def build_table(scene: Any, rgb: tuple[float, float, float]) -> Any:
     return builder.build_static(name="table")
 
 
-def rest_height_m(spec: ObjectSpec) -> float:
-    """Height of an object's origin over the surface it stands on."""
-    return spec.radius_m if spec.shape is Shape.BALL else spec.height_m / 2
+def upright_pose(spec: ObjectSpec) -> Any:
+    """Where the scene says that the object stands, as a SAPIEN pose."""
+    half_yaw = spec.yaw_rad / 2
+    return sapien.Pose([*spec.xy_m, spec.rest_height_m], [np.cos(half_yaw), 0, 0, np.sin(half_yaw)])
 
 
 def _material(rgb: tuple[float, float, float]) -> Any:
@@ -83,7 +82,7 @@ def _material(rgb: tuple[float, float, float]) -> Any:
 
 def _add_cup_collision(builder: Any, r: float, h: float) -> None:
     """A ring of twelve wall segments on a bottom plate: hollow, and convex part by part."""
-    wall = CUP_WALL * r
+    wall = _CUP_WALL * r
     builder.add_cylinder_collision(
         pose=sapien.Pose([0, 0, -h / 2 + wall / 2], [np.sqrt(0.5), 0, np.sqrt(0.5), 0]),
         radius=r - wall,
@@ -104,7 +103,7 @@ def _add_cup_collision(builder: Any, r: float, h: float) -> None:
 
 def _cup_profile() -> np.ndarray:
     """(N, 2) radius and height of a unit cup's outline: outside up, over the rim, inside down."""
-    inner = 1.0 - CUP_WALL
+    inner = 1.0 - _CUP_WALL
     return np.array([[0.0, -0.5], [1.0, -0.5], [1.0, 0.5], [inner, 0.5], [inner, -0.42], [0.0, -0.42]])
 
 
@@ -140,8 +139,8 @@ def _unit_mesh(kind: str) -> Path:
 def _add_picture(builder: Any, spec: ObjectSpec, camera_m: np.ndarray, folder: Path) -> None:
     """A cut-out print on the table, drawn so that from the camera it looks like the object itself.
 
-    The object's mesh is projected from the camera onto the table; each triangle carries a printed shade.
-    Drawn far faces first, so that near ones cover them, a hair's breadth higher.
+    The object's mesh is projected from the camera onto the table, one part for each printed shade. Near faces
+    cover far ones, because they lie a hair's breadth higher.
     """
     import trimesh
 
@@ -150,7 +149,7 @@ def _add_picture(builder: Any, spec: ObjectSpec, camera_m: np.ndarray, folder: P
     for _ in range(2):
         mesh = mesh.subdivide()
     eye = camera_m - np.array([*spec.xy_m, 0.0])
-    points = mesh.vertices + np.array([0.0, 0.0, rest_height_m(spec)])
+    points = mesh.vertices + np.array([0.0, 0.0, spec.rest_height_m])
     ray = points - eye
     facing = np.einsum("ij,ij->i", mesh.face_normals, eye - points[mesh.faces].mean(axis=1)) > 0
     light = np.array([0.3, 0.2, 0.93])
@@ -167,7 +166,9 @@ def _add_picture(builder: Any, spec: ObjectSpec, camera_m: np.ndarray, folder: P
         scale = (height - eye[2]) / rays[..., 2]
         flat = eye + rays * scale[..., None]
         part = trimesh.Trimesh(flat.reshape(-1, 3), np.arange(3 * len(corners)).reshape(-1, 3), process=False)
-        tone = tuple(float(c) * (0.45 + 0.55 * level / (_SHADES - 1)) for c in COLORS[spec.color])
+        brightness = 0.45 + 0.55 * level / (_SHADES - 1)
+        red, green, blue = COLORS[spec.color]
+        tone = (red * brightness, green * brightness, blue * brightness)
         path = folder / f"shade-{level}.glb"
         part.export(path)
         builder.add_visual_from_file(str(path), material=_material(tone))

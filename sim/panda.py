@@ -5,18 +5,12 @@ from __future__ import annotations
 from copy import deepcopy
 from typing import Any
 
-import numpy as np
 from mani_skill.agents.controllers import PDEEPoseControllerConfig, deepcopy_dict
 from mani_skill.agents.registration import register_agent
 from mani_skill.agents.robots.panda.panda import Panda
 
 from spatialbot_sim.lowpoly_panda import lowpoly_urdf
-
-TRANSLATION_BOUND_M = 0.05
-ROTATION_BOUND_RAD = 0.1
-MAX_OPENING_M = 0.08
-HOME_RAD = np.array([0.0, -0.25, 0.0, -2.35, 0.0, 2.1, np.pi / 4, 0.04, 0.04])
-"""Arm raised and drawn back, so that the camera sees the whole table at the start."""
+from spatialbot_sim.workplace import ROTATION_BOUND_RAD, TRANSLATION_BOUND_M
 
 
 @register_agent()

@@ -7,14 +7,16 @@ from pathlib import Path
 
 import numpy as np
 
+from spatialbot_policy.dataset import episode_path
 from spatialbot_policy.episode import STILLS_SPACING_NS, EpisodeInfo, EpisodeWriter, Outcome
 from spatialbot_policy.types import ActionStep, Observation
 from spatialbot_sim.experts import expert_for
 from spatialbot_sim.perturbation import Perturbation
-from spatialbot_sim.robot import SPATIAL_TASK, SimRobot
+from spatialbot_sim.robot import EPISODE_START_NS, SPATIAL_TASK, SimRobot
 from spatialbot_sim.stills import ArmPoser, random_start, random_still
 
 RANDOM_START_SHARE = 0.7
+_STREAMS = {"demo": 4, "stills": 6}  # so that both kinds of a seed differ
 
 
 @dataclass(frozen=True)
@@ -44,13 +46,19 @@ class Job:
         """What makes an episode the same: task, family, kind and seed."""
         return (self.task, self.family, self.kind, self.seed)
 
+    def __str__(self) -> str:
+        """Name the episode for messages, e.g. "episode 42 (pick demo, seed 7)"."""
+        return f"episode {self.index} ({self.family or self.task} {self.kind}, seed {self.seed})"
+
 
 def record(robot: SimRobot, dataset: Path, job: Job) -> Outcome:
-    """Record one episode; an abandoned `.partial` of the same job is written anew.
+    """Record one episode; an abandoned `.partial` of the same job is written anew, a finished one is kept.
 
     Returns:
         how it ended: stills always succeed.
     """
+    if (finished := _finished(dataset, job)) is not None:
+        return finished
     observation = robot.reset(job.seed)
     info = EpisodeInfo(
         instruction=observation.instruction,
@@ -61,7 +69,7 @@ def record(robot: SimRobot, dataset: Path, job: Job) -> Outcome:
         kind=job.kind,
         extra={"perturb": job.perturb},
     )
-    rng = np.random.default_rng([job.seed, len(job.kind)])
+    rng = np.random.default_rng([job.seed, _STREAMS[job.kind]])
     with EpisodeWriter(dataset, job.index, info, restart=True) as writer:
         if job.kind == "stills":
             outcome = _record_stills(robot, writer, job, rng)
@@ -69,6 +77,16 @@ def record(robot: SimRobot, dataset: Path, job: Job) -> Outcome:
             outcome = _record_demo(robot, writer, job, rng, observation)
         writer.commit(outcome)
     return outcome
+
+
+def _finished(dataset: Path, job: Job) -> Outcome | None:
+    """Outcome of an episode whose worker died after it was committed and before anyone was told."""
+    path = episode_path(dataset, job.index)
+    if not path.is_dir():
+        return None
+    info = EpisodeInfo.load(path)
+    same = (info.task, info.family, info.kind, info.seed) == job.key
+    return info.outcome if same else None  # of another scene: the writer refuses the number
 
 
 def _record_demo(
@@ -95,11 +113,10 @@ def _record_stills(robot: SimRobot, writer: EpisodeWriter, job: Job, rng: np.ran
     expert, poser = expert_for(robot), ArmPoser(robot.env)
     for number in range(job.count):
         random_still(robot.env, poser, rng)
-        stamp_ns = 1_000_000_000 + number * STILLS_SPACING_NS
+        stamp_ns = EPISODE_START_NS + number * STILLS_SPACING_NS
         observation = robot.observe(stamp_ns)
         writer.write_instruction(stamp_ns, observation.instruction)
-        action = expert()
-        _write_step(robot, writer, observation, action, None)
+        _write_step(robot, writer, observation, expert(), None)
     return Outcome(success=True)
 
 
@@ -110,6 +127,7 @@ def _write_step(
     action: ActionStep,
     executed: ActionStep | None,
 ) -> None:
+    """Write an observation, the expert's answer and what was carried out instead of it."""
     stamp_ns = observation.stamp_ns
     for frame in observation.frames.values():
         writer.write_frame(frame, robot.intrinsics(frame))

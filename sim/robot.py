@@ -1,4 +1,4 @@
-"""A ManiSkill environment seen as the robot sees the world: observations in, action steps out, SI units, base frame."""
+"""A ManiSkill environment as a robot: observations out, action steps in, SI units, robot base frame."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import numpy as np
 from spatialbot_policy.episode import CameraIntrinsics
 from spatialbot_policy.errors import TaskError
 from spatialbot_policy.types import ActionStep, Observation, RgbdFrame, RobotState
+from spatialbot_sim.workplace import CAMERA, IMAGE_SIZE, MAX_OPENING_M, SPATIAL_TASK
 
-SPATIAL_TASK = "SpatialPickPlace-v1"
 TABLETOP_INSTRUCTIONS: dict[str, str] = {
     "PickCube-v1": "pick up the red cube and hold it at the green goal",
     "StackCube-v1": "pick up the red cube and stack it on the green cube",
@@ -24,7 +24,9 @@ TABLETOP_INSTRUCTIONS: dict[str, str] = {
     "LiftPegUpright-v1": "lift the peg and stand it upright",
 }
 """Instructions of ManiSkill's own table-top tasks, which bring none."""
-_EPISODE_START_NS = 1_000_000_000
+EPISODE_START_NS = 1_000_000_000
+"""Stamp of the first observation after a reset."""
+_TABLETOP_CAMERA = "base_camera"  # ManiSkill's name of what we call CAMERA
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class SimRobot:
         task: str = SPATIAL_TASK,
         family: str | None = None,
         phrasing: str = "train",
-        image_size: int = 128,
+        image_size: int = IMAGE_SIZE,
         wrist_camera: bool = False,
         render: bool = True,
         video: bool = False,
@@ -102,10 +104,10 @@ class SimRobot:
         self._render = render
         self._steps = 0
         arm = self.env.agent.controller.controllers["arm"].config
-        # one factor a dimension from SI to the controller's [-1, 1]; ManiSkill scales rotations by `rot_lower`
+        # from SI to the controller's [-1, 1] in each dimension; ManiSkill scales rotations by `rot_lower`
         self._scale = np.array([1.0 / arm.pos_upper] * 3 + [1.0 / arm.rot_lower] * 3)
         self._intrinsics: dict[str, CameraIntrinsics] = {}
-        # ManiSkill collects garbage at every reset: 0.2 s over all that torch and SAPIEN loaded, which is for good
+        # ManiSkill collects garbage at every reset: 0.2 s over all that torch and SAPIEN loaded for good
         gc.collect()
         gc.freeze()
         self.rate_hz = float(self.env.control_freq)
@@ -125,7 +127,7 @@ class SimRobot:
         return np.asarray(self.env.agent.robot.pose.sp.p, dtype=np.float64)
 
     def reset(self, seed: int, family: str | None = None) -> Observation:
-        """Build the scene of a seed and return the first observation; `family` changes over to another one."""
+        """Build the scene of a seed and return the first observation; `family` changes over to another."""
         options: dict[str, Any] = {"reconfigure": True} if self.task == SPATIAL_TASK else {}
         if family:
             options["family"] = family
@@ -139,9 +141,7 @@ class SimRobot:
 
     def step(self, action: ActionStep) -> StepResult:
         """Carry out one action (clipped to the controller's bounds) and look again."""
-        vector = action.as_vector()
-        command = np.concatenate([vector[:6] * self._scale, [1.0 - 2.0 * vector[6]]])
-        raw, _, _, _, info = self._env.step(np.clip(command, -1.0, 1.0).astype(np.float32))
+        raw, _, _, _, info = self._env.step(self.command(action))
         self._steps += 1
         flags = {
             name: bool(np.asarray(value).reshape(-1)[0])
@@ -149,6 +149,12 @@ class SimRobot:
             if np.asarray(value).dtype == bool
         }
         return StepResult(self._observation(raw), flags)
+
+    def command(self, action: ActionStep) -> np.ndarray:
+        """(7,) float32 within [-1, 1]: the action as ManiSkill's controller takes it, +1 an open gripper."""
+        vector = action.as_vector()
+        command = np.concatenate([vector[:6] * self._scale, [1.0 - 2.0 * vector[6]]])
+        return np.clip(command, -1.0, 1.0).astype(np.float32)
 
     def picture(self) -> np.ndarray:
         """(H, W, 3) uint8 view of the human render camera, for videos."""
@@ -159,35 +165,22 @@ class SimRobot:
         if frame.camera in self._intrinsics:
             return self._intrinsics[frame.camera]
         sensors = self.env.scene.sensors
-        sensor = sensors[frame.camera if frame.camera in sensors else "base_camera"]
+        sensor = sensors[frame.camera if frame.camera in sensors else _TABLETOP_CAMERA]
         matrix = sensor.get_params()["intrinsic_cv"][0].cpu().numpy().astype(np.float64)
         height, width = frame.color.shape[:2]
         self._intrinsics[frame.camera] = CameraIntrinsics.from_matrix(matrix, width, height)
         return self._intrinsics[frame.camera]
 
     def object_poses(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        """Pose of everything in a SpatialPickPlace scene in the robot base frame, by role and name.
+        """Pose of everything in a SpatialPickPlace scene in the robot base frame; nothing for other tasks.
 
         Returns:
-            name to ((3,) position in metres, (4,) quaternion x, y, z, w); `target` is the object asked for.
+            name to ((3,) position in metres, (4,) quaternion x, y, z, w); `target` is the object asked for,
+            `goal` its board.
         """
         if self.task != SPATIAL_TASK:
             return {}
-        scene = self.env.scene_spec
-        actors = {
-            f"board_{board.side}": actor for board, actor in zip(scene.boards, self.env.boards, strict=True)
-        }
-        actors |= self.env.actors
-        actors["target"] = self.env.actors[scene.target.name]
-        actors["goal"] = self.env.boards[scene.goal]
-        poses = {}
-        for name, actor in actors.items():
-            pose = actor.pose.sp
-            poses[name] = (
-                np.asarray(pose.p, dtype=np.float64) - self.base_m,
-                np.roll(np.asarray(pose.q, dtype=np.float64), -1),
-            )
-        return poses
+        return {name: self._in_base(actor.pose.sp) for name, actor in self.env.named_actors().items()}
 
     def close(self) -> None:
         """Release the simulator."""
@@ -195,24 +188,29 @@ class SimRobot:
 
     def _observation(self, raw: Any, stamp_ns: int | None = None) -> Observation:
         if stamp_ns is None:
-            stamp_ns = _EPISODE_START_NS + round(self._steps * 1e9 / self.rate_hz)
+            stamp_ns = EPISODE_START_NS + round(self._steps * 1e9 / self.rate_hz)
         frames = {}
         if self._render:
             for name, data in raw["sensor_data"].items():
-                name = "camera" if name == "base_camera" else name
+                name = CAMERA if name == _TABLETOP_CAMERA else name
                 depth = data["depth"][0, ..., 0].cpu().numpy()
                 color = data["rgb"][0].cpu().numpy()
                 frames[name] = RgbdFrame(name, stamp_ns, color, np.clip(depth, 0, None).astype(np.uint16))
         return Observation(stamp_ns, self.instruction, frames, self._state(stamp_ns))
 
+    def _in_base(self, pose: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Position and x, y, z, w quaternion in the base frame, which is not turned against the world."""
+        position = np.asarray(pose.p, dtype=np.float64) - self.base_m
+        return position, np.roll(np.asarray(pose.q, dtype=np.float64), -1)
+
     def _state(self, stamp_ns: int) -> RobotState:
-        tool = self.env.agent.tcp.pose.sp
+        position, quaternion = self._in_base(self.env.agent.tcp.pose.sp)
         qpos = self.env.agent.robot.qpos[0].cpu().numpy().astype(np.float64)
         return RobotState(
             stamp_ns=stamp_ns,
-            tcp_position_m=np.asarray(tool.p, dtype=np.float64) - self.base_m,
-            tcp_quaternion_xyzw=np.roll(np.asarray(tool.q, dtype=np.float64), -1),
-            gripper_closure=float(np.clip(1.0 - qpos[7:9].sum() / 0.08, 0.0, 1.0)),
+            tcp_position_m=position,
+            tcp_quaternion_xyzw=quaternion,
+            gripper_closure=float(np.clip(1.0 - qpos[7:9].sum() / MAX_OPENING_M, 0.0, 1.0)),
             joint_positions_rad=qpos[:7],
         )
 

@@ -1,7 +1,9 @@
 """What a scene holds, drawn from its seed alone: objects, boards, target, instruction. No simulator in here.
 
-World frame: origin on the table top in front of the robot, x away from the robot, y to the robot's left, z up.
+World frame: origin on the table top in front of the robot, x away from it, y to its left, z up.
 The camera stands opposite the robot, so its left is the robot's right.
+
+Data sets were collected with these draws; with more, fewer or in another order a seed means another scene.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from spatialbot_sim.instructions import DEGREES, Phrasing, write_instruction
 BOARD_HALF_M = (0.075, 0.075, 0.006)
 OBJECT_REGION_M = ((-0.11, 0.10), (-0.125, 0.125))
 MIN_SPACING_M = (0.085, 0.14)
-"""Neighbours differ by this much in x or in y: the hand is 20 cm wide along y, its palm 4.5 cm over the fingertips."""
+"""Neighbours differ by this much in x or y: the hand is 20 cm wide along y, its palm 4.5 cm over the tips."""
 COLORS: dict[str, tuple[float, float, float]] = {
     "red": (0.80, 0.08, 0.07),
     "green": (0.08, 0.55, 0.14),
@@ -32,7 +34,7 @@ _BOARD_COLORS = ((0.50, 0.30, 0.13), (0.72, 0.55, 0.35), (0.85, 0.85, 0.83), (0.
 
 
 class Family(str, Enum):
-    """The five families of SpatialPickPlace, after SpatialQA-E (SpatialBot, ICRA 2025, section on SpatialQA-E)."""
+    """The five families of SpatialPickPlace, after SpatialQA-E (SpatialBot, ICRA 2025)."""
 
     PICK = "pick"
     POSITION = "position"
@@ -70,6 +72,11 @@ class ObjectSpec:
     height_m: float
     xy_m: tuple[float, float]
     yaw_rad: float
+
+    @property
+    def rest_height_m(self) -> float:
+        """Height of the object's centre above the surface it stands on."""
+        return self.radius_m if self.shape is Shape.BALL else self.height_m / 2
 
     @property
     def grasp_height_m(self) -> float:
@@ -137,6 +144,10 @@ def sample_scene(family: Family, seed: int, phrasing: Phrasing = Phrasing.TRAIN)
     return SceneSpec(family, seed, instruction, objects, boards, goal, _rgb(table))
 
 
+Sample = tuple[tuple[ObjectSpec, ...], str, str | None]
+"""What a family's sampler gives: objects, the words for its target, and the viewer the words depend on."""
+
+
 def _rgb(values: np.ndarray) -> tuple[float, float, float]:
     return (float(values[0]), float(values[1]), float(values[2]))
 
@@ -151,7 +162,7 @@ def _sample_boards(rng: np.random.Generator) -> tuple[BoardSpec, BoardSpec]:
     return boards[0], boards[1]
 
 
-def _sample_object(rng: np.random.Generator, name: str = "object", shape: Shape | None = None) -> ObjectSpec:
+def _sample_object(rng: np.random.Generator, shape: Shape | None = None) -> ObjectSpec:
     shape = list(Shape)[rng.integers(len(Shape))] if shape is None else shape
     radius = float(rng.uniform(0.023, 0.031))
     height = {
@@ -161,7 +172,7 @@ def _sample_object(rng: np.random.Generator, name: str = "object", shape: Shape 
     }[shape]
     yaw = float(rng.uniform(-0.5, 0.5)) if shape is Shape.BOX else 0.0
     color = list(COLORS)[rng.integers(len(COLORS))]
-    return ObjectSpec(name, shape, Role.TARGET, color, radius, height, _sample_xy(rng), yaw)
+    return ObjectSpec("object", shape, Role.TARGET, color, radius, height, _sample_xy(rng), yaw)
 
 
 def _sample_xy(rng: np.random.Generator) -> tuple[float, float]:
@@ -178,12 +189,13 @@ def _spread(rng: np.random.Generator, count: int, valid: Callable[[np.ndarray], 
             return xy
 
 
-def _sample_pick(rng: np.random.Generator) -> tuple[tuple[ObjectSpec, ...], str, str | None]:
+def _sample_pick(rng: np.random.Generator) -> Sample:
+    """One object alone."""
     item = _sample_object(rng)
     return (item,), f"{item.color} {item.shape.value}", None
 
 
-def _sample_position(rng: np.random.Generator) -> tuple[tuple[ObjectSpec, ...], str, str | None]:
+def _sample_position(rng: np.random.Generator) -> Sample:
     """Alike objects told apart by where they stand, seen from the robot or from the camera."""
     relation = ("left", "right", "middle", "closest", "farthest")[rng.integers(5)]
     count = 3 if relation == "middle" else int(rng.integers(2, 4))
@@ -196,13 +208,11 @@ def _sample_position(rng: np.random.Generator) -> tuple[tuple[ObjectSpec, ...], 
     rank = {"left": -1, "right": 0, "middle": 1, "closest": 0, "farthest": -1}[relation]
     target = int(along[rank])
     model = _sample_object(rng)
-    names = {"left": "left", "right": "right", "middle": "middle"} if count == 3 else {}
-    word = names.get(relation, relation)
-    words = f"{word} {model.color} {model.shape.value}"
-    return _copies(model, xy, target), words, viewer
+    return _copies(model, xy, target), f"{relation} {model.color} {model.shape.value}", viewer
 
 
 def _copies(model: ObjectSpec, xy: np.ndarray, target: int) -> tuple[ObjectSpec, ...]:
+    """Alike objects at the (N, 2) positions; the one at index `target` is asked for."""
     return tuple(
         replace(
             model,
@@ -214,7 +224,7 @@ def _copies(model: ObjectSpec, xy: np.ndarray, target: int) -> tuple[ObjectSpec,
     )
 
 
-def _sample_size(rng: np.random.Generator) -> tuple[tuple[ObjectSpec, ...], str, str | None]:
+def _sample_size(rng: np.random.Generator) -> Sample:
     """Objects of one shape and colour that differ in size; the word's degree follows their number."""
     word = list(DEGREES)[rng.integers(len(DEGREES))]
     degree = int(rng.integers(3))
@@ -223,7 +233,7 @@ def _sample_size(rng: np.random.Generator) -> tuple[tuple[ObjectSpec, ...], str,
     shapes = (Shape.CUP, Shape.BOX) if word in ("tall", "short", "wide") else tuple(Shape)
     model = _sample_object(rng, shape=shapes[rng.integers(len(shapes))])
     xy = _spread(rng, count, lambda points: True)
-    steps = np.linspace(0.0, 1.0, count) if count == 3 else np.array([0.0, 1.0])
+    steps = np.linspace(0.0, 1.0, count)
     radii, heights = np.full(count, 0.026), np.full(count, 0.062)
     if word in ("big", "small"):
         radii, heights = 0.0195 + 0.0125 * steps, 0.045 + 0.04 * steps
@@ -241,11 +251,6 @@ def _sample_size(rng: np.random.Generator) -> tuple[tuple[ObjectSpec, ...], str,
         for item, radius, height in zip(_copies(model, xy, target), radii, heights, strict=True)
     )
     return objects, f"{DEGREES[word][degree]} {model.color} {model.shape.value}", None
-
-
-def _sample_obstacle(rng: np.random.Generator) -> tuple[tuple[ObjectSpec, ...], str, str | None]:
-    """The object alone; what stands in its way depends on the board."""
-    return _sample_pick(rng)
 
 
 def _obstacle_between(
@@ -274,7 +279,7 @@ def _obstacle_between(
     return item, post
 
 
-def _sample_illusion(rng: np.random.Generator) -> tuple[tuple[ObjectSpec, ...], str, str | None]:
+def _sample_illusion(rng: np.random.Generator) -> Sample:
     """One real object and a flat printed picture of it."""
     item = _sample_object(rng, shape=(Shape.CUP, Shape.BOX)[rng.integers(2)])
     xy = _spread(rng, 2, lambda points: True)
@@ -287,6 +292,6 @@ _SAMPLERS = {
     Family.PICK: _sample_pick,
     Family.POSITION: _sample_position,
     Family.SIZE: _sample_size,
-    Family.OBSTACLE: _sample_obstacle,
+    Family.OBSTACLE: _sample_pick,  # what stands in the way depends on the board: _obstacle_between
     Family.ILLUSION: _sample_illusion,
 }

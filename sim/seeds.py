@@ -34,8 +34,8 @@ def _check(seeds: Iterable[int], allowed: range, kind: str, verb: str) -> tuple[
     if outside:
         other = "training" if kind == "evaluation" else "evaluation"
         raise TaskError(
-            f"seed {outside[0]} is not a {kind} seed (those are {allowed.start}..{allowed.stop - 1}; "
-            f"the others are for {other}); to {verb}, start the seed list at {allowed.start}"
+            f"seed {outside[0]} is not for {kind} (those are {allowed.start}..{allowed.stop - 1}, the "
+            f"others are for {other}); to {verb}, start the seed list at {allowed.start}"
         )
     if len(set(chosen)) != len(chosen):
         raise TaskError(f"the {kind} seed list names a seed twice; name each scene once")

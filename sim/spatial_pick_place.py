@@ -1,4 +1,4 @@
-"""SpatialPickPlace-v1: a ManiSkill task suite after SpatialQA-E. Put the object that is meant on the board that is meant."""
+"""SpatialPickPlace-v1, a ManiSkill task suite after SpatialQA-E: put the object meant on the board meant."""
 
 from __future__ import annotations
 
@@ -12,27 +12,36 @@ from mani_skill.utils import sapien_utils
 from mani_skill.utils.registration import register_env
 from mani_skill.utils.structs.types import SimConfig
 
-from spatialbot_sim import panda  # registers the robot
-from spatialbot_sim.instructions import Phrasing
-from spatialbot_sim.objects import build_board, build_object, build_table, rest_height_m
-from spatialbot_sim.scene import BOARD_HALF_M, Role, SceneSpec, parse_family, sample_scene
+from spatialbot_policy.errors import TaskError
+from spatialbot_sim.instructions import parse_phrasing
+from spatialbot_sim.objects import build_board, build_object, build_table, upright_pose
+from spatialbot_sim.panda import SpatialPanda  # importing it registers the robot
+from spatialbot_sim.scene import BOARD_HALF_M, ObjectSpec, Role, SceneSpec, parse_family, sample_scene
+from spatialbot_sim.workplace import (
+    BASE_M,
+    CAMERA,
+    CAMERA_FOV_RAD,
+    CAMERA_M,
+    CAMERA_TARGET_M,
+    CONTROL_HZ,
+    HOME_RAD,
+    IMAGE_SIZE,
+    SPATIAL_TASK,
+    WRIST_CAMERA,
+)
 
 if TYPE_CHECKING:
     import torch
 
-ENV_ID = "SpatialPickPlace-v1"
-CONTROL_HZ = 10
-CAMERA_M = np.array([0.52, 0.0, 0.72])
-CAMERA_TARGET_M = np.array([-0.09, 0.0, 0.06])
-CAMERA_FOV_RAD = 0.75
-BASE_M = np.array([-0.615, 0.0, 0.0])
-"""Robot base in the world frame: positions in the base frame are world positions minus this."""
 MAX_DISPLACEMENT_M = 0.02
 MAX_OBSTACLE_DISPLACEMENT_M = 0.004
 LIFTED_M = 0.03
+FREE_M = 0.006
+"""The fingers hold nothing any more when they are this much wider than the object."""
+_TOUCH_IMPULSE_NS = 1e-4
 
 
-@register_env(ENV_ID, max_episode_steps=120)
+@register_env(SPATIAL_TASK, max_episode_steps=120)
 class SpatialPickPlace(BaseEnv):
     """One environment on the CPU; a reset builds the scene of its seed anew.
 
@@ -41,9 +50,12 @@ class SpatialPickPlace(BaseEnv):
         phrasing: "train" or "held_out" instructions.
         wrist_camera: add a second camera at the hand (without the RealSense mesh, which is slow to draw).
         image_size: width and height of the cameras in pixels.
+
+    Raises:
+        TaskError: an unknown family or phrasing.
     """
 
-    SUPPORTED_ROBOTS = ["spatial_panda"]
+    SUPPORTED_ROBOTS = [SpatialPanda.uid]
     SUPPORTED_REWARD_MODES = ["sparse", "none"]
 
     def __init__(
@@ -52,15 +64,17 @@ class SpatialPickPlace(BaseEnv):
         family: str = "pick",
         phrasing: str = "train",
         wrist_camera: bool = False,
-        image_size: int = 128,
-        robot_uids: str = "spatial_panda",
+        image_size: int = IMAGE_SIZE,
+        robot_uids: str = SpatialPanda.uid,
         **kwargs: Any,
     ) -> None:
         self.family = parse_family(family)
-        self.phrasing = Phrasing(phrasing)
+        self.phrasing = parse_phrasing(phrasing)
         self._wrist_camera = wrist_camera
         self._image_size = image_size
-        self.spec_scene: SceneSpec | None = None
+        self._scene_spec: SceneSpec | None = None
+        self._touched = False
+        self._lifted = False
         super().__init__(*args, robot_uids=robot_uids, reconfiguration_freq=1, **kwargs)
 
     @property
@@ -71,11 +85,11 @@ class SpatialPickPlace(BaseEnv):
     def _default_sensor_configs(self) -> list[CameraConfig]:
         size = self._image_size
         pose = sapien_utils.look_at(CAMERA_M, CAMERA_TARGET_M)
-        cameras = [CameraConfig("camera", pose, size, size, CAMERA_FOV_RAD, 0.05, 5.0)]
+        cameras = [CameraConfig(CAMERA, pose, size, size, CAMERA_FOV_RAD, 0.05, 5.0)]
         if self._wrist_camera:
             hand = sapien.Pose([0.07, 0.0, 0.0], [np.sqrt(0.5), 0.0, -np.sqrt(0.5), 0.0])
             mount = self.agent.robot.links_map["panda_hand"]
-            cameras.append(CameraConfig("wrist", hand, size, size, 1.2, 0.02, 5.0, mount=mount))
+            cameras.append(CameraConfig(WRIST_CAMERA, hand, size, size, 1.2, 0.02, 5.0, mount=mount))
         return cameras
 
     @property
@@ -95,18 +109,16 @@ class SpatialPickPlace(BaseEnv):
             self.family = parse_family(options["family"])
         seed = int(np.atleast_1d(self._episode_seed)[0])
         scene = sample_scene(self.family, seed, self.phrasing)
-        self.spec_scene = scene
+        self._scene_spec = scene
         build_table(self.scene, scene.table_rgb)
         self.boards = [build_board(self.scene, board) for board in scene.boards]
         self.actors = {item.name: build_object(self.scene, item, CAMERA_M) for item in scene.objects}
 
     def _initialize_episode(self, env_idx: torch.Tensor, options: dict) -> None:
-        self.agent.reset(panda.HOME_RAD.astype(np.float32))
+        self.agent.reset(HOME_RAD.astype(np.float32))
         for item in self.scene_spec.objects:
             if item.role is not Role.PICTURE:
-                yaw = item.yaw_rad / 2
-                pose = sapien.Pose([*item.xy_m, rest_height_m(item)], [np.cos(yaw), 0, 0, np.sin(yaw)])
-                self.actors[item.name].set_pose(pose)
+                self.actors[item.name].set_pose(upright_pose(item))
                 self.actors[item.name].set_linear_velocity(np.zeros(3))
                 self.actors[item.name].set_angular_velocity(np.zeros(3))
         self._touched = False
@@ -115,14 +127,21 @@ class SpatialPickPlace(BaseEnv):
     @property
     def scene_spec(self) -> SceneSpec:
         """The scene that is built now."""
-        if self.spec_scene is None:
-            raise RuntimeError("the environment has no scene before its first reset")
-        return self.spec_scene
+        if self._scene_spec is None:
+            raise TaskError("there is no scene before the first reset; call reset(seed=...) first")
+        return self._scene_spec
 
     @property
     def instruction(self) -> str:
         """The instruction of this scene, in words."""
         return self.scene_spec.instruction
+
+    def named_actors(self) -> dict[str, Any]:
+        """Objects and boards by their names; `target` is the object asked for, `goal` its board."""
+        scene = self.scene_spec
+        boards = {f"board_{item.side}": actor for item, actor in zip(scene.boards, self.boards, strict=True)}
+        target, goal = self.actors[scene.target.name], self.boards[scene.goal]
+        return {**boards, **self.actors, "target": target, "goal": goal}
 
     def object_position_m(self, name: str) -> np.ndarray:
         """(3,) centre of an object in the world frame."""
@@ -142,7 +161,7 @@ class SpatialPickPlace(BaseEnv):
         item = next(item for item in self.scene_spec.objects if item.name == name)
         position = self.object_position_m(name)
         inside = np.abs(position[:2] - self.scene_spec.boards[board].xy_m) < BOARD_HALF_M[0]
-        height = 2 * BOARD_HALF_M[2] + rest_height_m(item)
+        height = 2 * BOARD_HALF_M[2] + item.rest_height_m
         return bool(inside.all() and abs(position[2] - height) < 0.008)
 
     def evaluate(self) -> dict[str, torch.Tensor]:
@@ -153,7 +172,7 @@ class SpatialPickPlace(BaseEnv):
         actor = self.actors[target.name]
         placed = self.on_board(target.name, self.scene_spec.goal)
         static = bool(actor.is_static(lin_thresh=0.02, ang_thresh=0.7)[0])
-        released = self.gripper_opening_m() > 2 * target.radius_m + 0.006
+        released = self.gripper_opening_m() > 2 * target.radius_m + FREE_M
         self._touched = self._touched or self._obstacle_touched()
         displaced = self._displaced()
         dropped = self._dropped()
@@ -179,39 +198,40 @@ class SpatialPickPlace(BaseEnv):
 
     def _displaced(self) -> bool:
         """Whether something that should have stayed was moved or tipped over."""
-        for item in self.scene_spec.objects:
-            if item.role is not Role.DISTRACTOR:
-                continue
-            position = self.object_position_m(item.name)
-            start = np.array([*item.xy_m, rest_height_m(item)])
-            if np.linalg.norm(position - start) > MAX_DISPLACEMENT_M:
-                return True
-        return False
+        return any(
+            item.role is Role.DISTRACTOR and self._moved_m(item) > MAX_DISPLACEMENT_M
+            for item in self.scene_spec.objects
+        )
+
+    def _moved_m(self, item: ObjectSpec) -> float:
+        """How far an object is from where it stood at first."""
+        start = np.array([*item.xy_m, item.rest_height_m])
+        return float(np.linalg.norm(self.object_position_m(item.name) - start))
 
     def _dropped(self) -> bool:
         """Whether the target, once lifted, is now neither held nor resting on a board."""
         target = self.scene_spec.target
         position = self.object_position_m(target.name)
-        self._lifted = self._lifted or bool(position[2] > rest_height_m(target) + LIFTED_M)
+        self._lifted = self._lifted or bool(position[2] > target.rest_height_m + LIFTED_M)
         if not self._lifted or any(self.on_board(target.name, board) for board in (0, 1)):
             return False
         near = np.linalg.norm(position - self.agent.tcp.pose.sp.p) < target.height_m
-        return not (near and self.gripper_opening_m() < 2 * target.radius_m + 0.006)
+        return not (near and self.gripper_opening_m() < 2 * target.radius_m + FREE_M)
 
     def _obstacle_touched(self) -> bool:
         """A touch shows as motion or as a contact force with anything but the table."""
         obstacle = self.scene_spec.obstacle
         if obstacle is None:
             return False
-        start = np.array([*obstacle.xy_m, rest_height_m(obstacle)])
-        if np.linalg.norm(self.object_position_m(obstacle.name) - start) > MAX_OBSTACLE_DISPLACEMENT_M:
+        if self._moved_m(obstacle) > MAX_OBSTACLE_DISPLACEMENT_M:
             return True
-        body = self.actors[obstacle.name]._objs[0]
+        post = self.actors[obstacle.name]._objs[0]
         for contact in self.scene.get_contacts():
-            names = [b.entity.name for b in contact.bodies]
-            if body in [b.entity for b in contact.bodies] and not any("table" in name for name in names):
-                if any(np.linalg.norm(point.impulse) > 1e-4 for point in contact.points):
-                    return True
+            entities = [body.entity for body in contact.bodies]
+            if post not in entities or any("table" in entity.name for entity in entities):
+                continue
+            if any(np.linalg.norm(point.impulse) > _TOUCH_IMPULSE_NS for point in contact.points):
+                return True
         return False
 
     def _get_obs_extra(self, info: dict) -> dict[str, Any]:

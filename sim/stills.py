@@ -1,7 +1,7 @@
-"""Random states of a scene for localisation: arm, gripper and object anywhere a task may lead them, not simulated.
+"""Random states of a scene for localisation: arm, gripper and object wherever a task may lead them.
 
-Imitation alone shows the gripper where the object is; these stills break that link, and the Markov expert has the
-right command for each of them (see docs/architecture.md, "How the tiny policy learns").
+Imitation alone shows the gripper where the object is; these stills break that link, and the Markov expert has
+the right command for each of them (see docs/architecture.md, "How the tiny policy learns").
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ import sapien
 from scipy.spatial.transform import Rotation
 
 from spatialbot_sim.expert import TOOL_DOWN, PickPlaceState, spatial_state
-from spatialbot_sim.objects import rest_height_m
-from spatialbot_sim.panda import HOME_RAD, MAX_OPENING_M
 from spatialbot_sim.scene import OBJECT_REGION_M, Family
+from spatialbot_sim.workplace import HOME_RAD, MAX_OPENING_M
 
 MODES = {"free": 0.3, "above": 0.15, "around": 0.2, "carried": 0.15, "over_board": 0.15, "released": 0.05}
 """Share of each kind of still."""
@@ -75,7 +74,7 @@ def _try_still(env: Any, poser: ArmPoser, rng: np.random.Generator, mode: str) -
     if scene.family is Family.PICK:  # alone on the table: it may stand anywhere
         at = _uniform(rng, OBJECT_REGION_M)
     yaw = target.yaw_rad
-    _put(env, at, rest_height_m(target), yaw)
+    _put(env, at, target.rest_height_m, yaw)
     state = spatial_state(env)
     if mode == "free":
         tool = _uniform(rng, ((-0.2, 0.12), (-0.3, 0.3), (0.03, 0.38)))
@@ -113,7 +112,7 @@ def _still_with_object(
         height = 0.0 if mode == "released" else max(0.0, rng.uniform(-0.02, lift + 0.03))
         grasp = state.place_m + np.array([*rng.normal(0.0, 0.02, 2), height])
     foot = grasp[2] - env.scene_spec.target.grasp_height_m
-    _put(env, grasp[:2], foot + rest_height_m(env.scene_spec.target), yaw)
+    _put(env, grasp[:2], foot + env.scene_spec.target.rest_height_m, yaw)
     tool, opening = grasp + rng.normal(0.0, 0.003, 3), state.object_width_m
     if mode == "released":
         opening = float(rng.uniform(state.object_width_m, MAX_OPENING_M))

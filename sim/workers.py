@@ -1,9 +1,13 @@
-"""Spreads jobs over worker processes; a worker that dies is reported, its job retried and at last counted as an error."""
+"""Spreads jobs over worker processes. One that dies is reported, its job retried, at last called an error."""
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
+import signal
+import sys
+import threading
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -15,6 +19,10 @@ JobT = TypeVar("JobT")
 ResultT = TypeVar("ResultT")
 
 Handler = Callable[[JobT], ResultT]
+
+_PR_SET_PDEATHSIG = 1  # <sys/prctl.h>
+_PATIENCE_S = 20.0
+"""How long a worker that was told to stop may take to release its simulator."""
 
 
 @dataclass(frozen=True)
@@ -95,13 +103,16 @@ class _Worker(Generic[JobT]):
         self.job, self.attempt = job, attempt
         try:
             self.connection.send(job)
-        except BrokenPipeError:
+        except OSError:
             return  # it died before its job: the closed pipe says so to whoever waits on it
 
     def stop(self) -> None:
-        self.connection.send(None)
-        self.connection.close()
-        self.process.join()
+        """End an idle worker; its results are all in, so that it does not matter how it ends."""
+        self.connection.close()  # which it reads as the end
+        self.process.join(_PATIENCE_S)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()
 
 
 class single_threaded:  # noqa: N801 (reads as a statement)
@@ -124,18 +135,36 @@ class single_threaded:  # noqa: N801 (reads as a statement)
 
 
 def _serve(connection: Connection, make_handler: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
-    """Body of a worker: answer jobs until told to stop, or until the parent is gone."""
+    """Body of a worker: answer jobs until the parent closes the pipe, or is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all of them: the parent ends its workers
+    _end_with_parent()
     handler = None
     while True:
         try:
             job = connection.recv()
-        except EOFError:
-            return
-        if job is None:
+        except (EOFError, OSError):
             return
         try:
             handler = handler or make_handler(*arguments)
-            answer = (handler(job), None)
+            answer: tuple[Any, str | None] = (handler(job), None)
         except Exception:  # whatever it was: the parent reports it, with the job
             answer = (None, traceback.format_exc())
         connection.send(answer)
+
+
+def _end_with_parent() -> None:
+    """End in the middle of a job when the parent is killed: its successor may already redo that job.
+
+    Linux kills a worker at once, whatever it computes. The thread is for other systems, and for a parent that
+    was killed before this call; it has to wait for native code that holds the interpreter's lock.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    threading.Thread(target=_watch_parent, daemon=True).start()
+
+
+def _watch_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)

@@ -1,4 +1,4 @@
-"""`spatialbot collect`: record expert episodes in simulation, in parallel, and go on after an interruption."""
+"""`spatialbot collect`: record expert episodes in simulation, in parallel; goes on after an interruption."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class CollectArguments:
     out: Path
     """Directory of the data set."""
     task: str = "SpatialPickPlace-v1"
-    """ManiSkill environment id: SpatialPickPlace-v1, PickCube-v1, StackCube-v1, PushCube-v1 or PlaceSphere-v1."""
+    """SpatialPickPlace-v1, or ManiSkill's PickCube-v1, StackCube-v1, PushCube-v1 or PlaceSphere-v1."""
     families: Annotated[tuple[str, ...], tyro.conf.arg(aliases=["-f"])] = ("pick",)
     """Families of SpatialPickPlace: pick, position, size, obstacle, illusion."""
     demos: int = 100
@@ -62,6 +62,4 @@ def main(argv: list[str]) -> int:
     for row in report.rows():
         table.add_row(*row)
     console.print(table)
-    for error in report.errors:
-        console.print(error, markup=False, highlight=False)
     return 1 if report.errors else 0
