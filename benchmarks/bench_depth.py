@@ -1,6 +1,6 @@
 """Depth codec at 640 x 480 against the papers' formula in plain NumPy, both in one run.
 
-python benchmarks/bench_depth.py prints a table and, with --json, the figures as JSON.
+python -m benchmarks.bench_depth prints a table, and the figures as one line of JSON.
 """
 
 from __future__ import annotations
@@ -87,15 +87,11 @@ def _peak_mb(function: Callable[[], object]) -> float:
 
 
 def main() -> None:
-    """Print the table or the JSON."""
+    """Print the table, and the figures as one line of JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--turns", type=int, default=10, help="turns of 20 calls each")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
     arguments = parser.parse_args()
     results = run(arguments.turns)
-    if arguments.json:
-        print(json.dumps(results, indent=2))
-        return
     print(f"depth codec, {SIZE[1]} x {SIZE[0]}, one thread, median")
     print(f"{'case':<33}{'ours ms':>10}{'NumPy ms':>10}{'ratio':>8}{'ours MB':>10}{'NumPy MB':>10}")
     for name, r in results.items():
@@ -103,6 +99,7 @@ def main() -> None:
             f"{name:<33}{r['ours_ms']:>10.3f}{r['reference_ms']:>10.3f}{r['ratio']:>7.1f}x"
             f"{r['ours_peak_mb']:>10.1f}{r['reference_peak_mb']:>10.1f}"
         )
+    print(json.dumps(results))
 
 
 if __name__ == "__main__":

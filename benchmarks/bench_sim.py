@@ -13,6 +13,7 @@ import statistics
 import tempfile
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -78,10 +79,10 @@ class TappedRobot(SimRobot):
         self.reset_s, self.actions = time.perf_counter() - begin, []
         return observation
 
-    def step(self, action: ActionStep) -> StepResult:
+    def step(self, action: ActionStep, meanwhile: Callable[[], None] | None = None) -> StepResult:
         """Step as usual."""
         self.actions.append(action)
-        return super().step(action)
+        return super().step(action, meanwhile)
 
 
 def collecting(episodes: int) -> dict[str, float]:

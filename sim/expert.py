@@ -14,6 +14,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from spatialbot_policy.types import ActionStep
+from spatialbot_sim.ground_truth import opening_of, pose_of
 from spatialbot_sim.scene import BOARD_HALF_M, Role, Shape
 from spatialbot_sim.workplace import ROTATION_BOUND_RAD, TRANSLATION_BOUND_M
 
@@ -110,14 +111,14 @@ def _carry(state: PickPlaceState) -> np.ndarray:
 
 def _rotation_step(state: PickPlaceState, limits: Limits, holding: bool) -> np.ndarray:
     """(3,) rotation vector towards a tool that points down with its fingers along the object's axes."""
-    yaw = 0.0
-    if not state.symmetric and not holding:
-        quarter = np.pi / 2  # a box looks the same after a quarter turn
-        yaw = float((state.grasp_yaw_rad + quarter / 2) % quarter - quarter / 2)
-    wanted = Rotation.from_euler("z", yaw) * TOOL_DOWN
+    wanted = TOOL_DOWN
     if holding:
         yaw_now = (state.tool_rotation * TOOL_DOWN.inv()).as_euler("ZYX")[0]
         wanted = Rotation.from_euler("z", yaw_now) * TOOL_DOWN
+    elif not state.symmetric:
+        quarter = np.pi / 2  # a box looks the same after a quarter turn
+        yaw = (state.grasp_yaw_rad + quarter / 2) % quarter - quarter / 2
+        wanted = Rotation.from_euler("z", yaw) * TOOL_DOWN
     error = (wanted * state.tool_rotation.inv()).as_rotvec()
     return np.asarray(np.clip(error, -limits.rotation_rad, limits.rotation_rad))
 
@@ -141,13 +142,13 @@ def spatial_state(env: Any) -> PickPlaceState:
     others = [item.height_m for item in scene.objects if item.role in (Role.DISTRACTOR, Role.OBSTACLE)]
     tallest = max(others, default=0.0)
     carry = max(place[2] + CLEARANCE_M, tallest + target.grasp_height_m + 0.035)
-    tool = env.agent.tcp.pose.sp
-    quaternion = env.actors[target.name].pose.sp.q
+    tool = pose_of(env.agent.tcp)
+    quaternion = pose_of(env.actors[target.name]).q
     yaw = Rotation.from_quat(quaternion, scalar_first=True).as_euler("ZYX")[0]
     return PickPlaceState(
         tool_m=np.asarray(tool.p, dtype=np.float64),
         tool_rotation=Rotation.from_quat(tool.q, scalar_first=True),
-        opening_m=env.gripper_opening_m(),
+        opening_m=opening_of(env.agent),
         grasp_m=grasp,
         grasp_yaw_rad=float(yaw),
         object_width_m=2 * target.radius_m,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from spatialbot_policy.episode import STILLS_SPACING_NS, EpisodeInfo, EpisodeWri
 from spatialbot_policy.types import ActionStep, Observation
 from spatialbot_sim.experts import expert_for
 from spatialbot_sim.perturbation import Perturbation
-from spatialbot_sim.robot import EPISODE_START_NS, SPATIAL_TASK, SimRobot
+from spatialbot_sim.robot import EPISODE_START_NS, SPATIAL_TASK, Poses, SimRobot
 from spatialbot_sim.stills import ArmPoser, random_start, random_still
 
 RANDOM_START_SHARE = 0.7
@@ -101,8 +102,10 @@ def _record_demo(
     for _ in range(job.count):
         action = expert()
         executed = action if disturb is None else disturb(action)
-        _write_step(robot, writer, observation, action, executed)
-        result = robot.step(executed)
+        poses = robot.object_poses()
+        # written while the renderer draws the next images
+        write = partial(_write_step, robot, writer, observation, poses, action, executed)
+        result = robot.step(executed, meanwhile=write)
         observation, flags = result.observation, result.flags
         if result.success:
             return Outcome(success=True)
@@ -116,7 +119,7 @@ def _record_stills(robot: SimRobot, writer: EpisodeWriter, job: Job, rng: np.ran
         stamp_ns = EPISODE_START_NS + number * STILLS_SPACING_NS
         observation = robot.observe(stamp_ns)
         writer.write_instruction(stamp_ns, observation.instruction)
-        _write_step(robot, writer, observation, expert(), None)
+        _write_step(robot, writer, observation, robot.object_poses(), expert(), None)
     return Outcome(success=True)
 
 
@@ -124,16 +127,16 @@ def _write_step(
     robot: SimRobot,
     writer: EpisodeWriter,
     observation: Observation,
+    poses: Poses,
     action: ActionStep,
     executed: ActionStep | None,
 ) -> None:
-    """Write an observation, the expert's answer and what was carried out instead of it."""
+    """Write an observation, the poses behind it, the expert's answer and what was carried out instead."""
     stamp_ns = observation.stamp_ns
     for frame in observation.frames.values():
         writer.write_frame(frame, robot.intrinsics(frame))
     if observation.state is not None:
         writer.write_state(observation.state)
-    poses = robot.object_poses()
     if poses:
         writer.write_transforms(stamp_ns, poses)
     writer.write_action(stamp_ns, action)

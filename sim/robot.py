@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 from spatialbot_policy.episode import CameraIntrinsics
 from spatialbot_policy.errors import TaskError
 from spatialbot_policy.types import ActionStep, Observation, RgbdFrame, RobotState
+from spatialbot_sim.ground_truth import joints_of, pose_of, position_of
 from spatialbot_sim.workplace import CAMERA, IMAGE_SIZE, MAX_OPENING_M, SPATIAL_TASK
 
 TABLETOP_INSTRUCTIONS: dict[str, str] = {
@@ -27,6 +29,10 @@ TABLETOP_INSTRUCTIONS: dict[str, str] = {
 EPISODE_START_NS = 1_000_000_000
 """Stamp of the first observation after a reset."""
 _TABLETOP_CAMERA = "base_camera"  # ManiSkill's name of what we call CAMERA
+
+
+Poses = dict[str, tuple[np.ndarray, np.ndarray]]
+"""Name to (3,) position in metres and (4,) quaternion x, y, z, w."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +113,8 @@ class SimRobot:
         # from SI to the controller's [-1, 1] in each dimension; ManiSkill scales rotations by `rot_lower`
         self._scale = np.array([1.0 / arm.pos_upper] * 3 + [1.0 / arm.rot_lower] * 3)
         self._intrinsics: dict[str, CameraIntrinsics] = {}
+        self._meanwhile: Callable[[], None] | None = None
+        self._submit, self.env.capture_sensor_data = self.env.capture_sensor_data, self._capture
         # ManiSkill collects garbage at every reset: 0.2 s over all that torch and SAPIEN loaded for good
         gc.collect()
         gc.freeze()
@@ -124,7 +132,7 @@ class SimRobot:
     @property
     def base_m(self) -> np.ndarray:
         """(3,) robot base in the world frame."""
-        return np.asarray(self.env.agent.robot.pose.sp.p, dtype=np.float64)
+        return position_of(self.env.agent.robot)
 
     def reset(self, seed: int, family: str | None = None) -> Observation:
         """Build the scene of a seed and return the first observation; `family` changes over to another."""
@@ -139,9 +147,16 @@ class SimRobot:
         """Look at the scene as it is now, without a step of time; `stamp_ns` replaces the stamp."""
         return self._observation(self.env.get_obs(self.env.get_info()), stamp_ns)
 
-    def step(self, action: ActionStep) -> StepResult:
-        """Carry out one action (clipped to the controller's bounds) and look again."""
+    def step(self, action: ActionStep, meanwhile: Callable[[], None] | None = None) -> StepResult:
+        """Carry out one action (clipped to the controller's bounds) and look again.
+
+        Args:
+            action: what to do.
+            meanwhile: work to do while the renderer draws; it must not touch the simulator.
+        """
+        self._meanwhile = meanwhile
         raw, _, _, _, info = self._env.step(self.command(action))
+        self._do_meanwhile()  # where nothing is rendered
         self._steps += 1
         flags = {
             name: bool(np.asarray(value).reshape(-1)[0])
@@ -149,6 +164,16 @@ class SimRobot:
             if np.asarray(value).dtype == bool
         }
         return StepResult(self._observation(raw), flags)
+
+    def _capture(self) -> None:
+        """Hand the cameras to the renderer, and use the time until somebody asks for the pixels."""
+        self._submit()
+        self._do_meanwhile()
+
+    def _do_meanwhile(self) -> None:
+        work, self._meanwhile = self._meanwhile, None
+        if work is not None:
+            work()
 
     def command(self, action: ActionStep) -> np.ndarray:
         """(7,) float32 within [-1, 1]: the action as ManiSkill's controller takes it, +1 an open gripper."""
@@ -171,7 +196,7 @@ class SimRobot:
         self._intrinsics[frame.camera] = CameraIntrinsics.from_matrix(matrix, width, height)
         return self._intrinsics[frame.camera]
 
-    def object_poses(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    def object_poses(self) -> Poses:
         """Pose of everything in a SpatialPickPlace scene in the robot base frame; nothing for other tasks.
 
         Returns:
@@ -180,7 +205,8 @@ class SimRobot:
         """
         if self.task != SPATIAL_TASK:
             return {}
-        return {name: self._in_base(actor.pose.sp) for name, actor in self.env.named_actors().items()}
+        base_m = self.base_m
+        return {name: _in_base(pose_of(actor), base_m) for name, actor in self.env.named_actors().items()}
 
     def close(self) -> None:
         """Release the simulator."""
@@ -198,21 +224,22 @@ class SimRobot:
                 frames[name] = RgbdFrame(name, stamp_ns, color, np.clip(depth, 0, None).astype(np.uint16))
         return Observation(stamp_ns, self.instruction, frames, self._state(stamp_ns))
 
-    def _in_base(self, pose: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Position and x, y, z, w quaternion in the base frame, which is not turned against the world."""
-        position = np.asarray(pose.p, dtype=np.float64) - self.base_m
-        return position, np.roll(np.asarray(pose.q, dtype=np.float64), -1)
-
     def _state(self, stamp_ns: int) -> RobotState:
-        position, quaternion = self._in_base(self.env.agent.tcp.pose.sp)
-        qpos = self.env.agent.robot.qpos[0].cpu().numpy().astype(np.float64)
+        position, quaternion = _in_base(pose_of(self.env.agent.tcp), self.base_m)
+        joints = joints_of(self.env.agent)
         return RobotState(
             stamp_ns=stamp_ns,
             tcp_position_m=position,
             tcp_quaternion_xyzw=quaternion,
-            gripper_closure=float(np.clip(1.0 - qpos[7:9].sum() / MAX_OPENING_M, 0.0, 1.0)),
-            joint_positions_rad=qpos[:7],
+            gripper_closure=float(np.clip(1.0 - joints[7:9].sum() / MAX_OPENING_M, 0.0, 1.0)),
+            joint_positions_rad=joints[:7],
         )
+
+
+def _in_base(pose: Any, base_m: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Position and x, y, z, w quaternion in the base frame, which is not turned against the world."""
+    w, x, y, z = pose.q
+    return np.asarray(pose.p, dtype=np.float64) - base_m, np.array([x, y, z, w], dtype=np.float64)
 
 
 def _import_tasks() -> None:

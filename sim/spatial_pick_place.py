@@ -13,6 +13,7 @@ from mani_skill.utils.registration import register_env
 from mani_skill.utils.structs.types import SimConfig
 
 from spatialbot_policy.errors import TaskError
+from spatialbot_sim.ground_truth import opening_of, position_of
 from spatialbot_sim.instructions import parse_phrasing
 from spatialbot_sim.objects import build_board, build_object, build_table, upright_pose
 from spatialbot_sim.panda import SpatialPanda  # importing it registers the robot
@@ -145,7 +146,7 @@ class SpatialPickPlace(BaseEnv):
 
     def object_position_m(self, name: str) -> np.ndarray:
         """(3,) centre of an object in the world frame."""
-        return np.asarray(self.actors[name].pose.sp.p, dtype=np.float64)
+        return position_of(self.actors[name])
 
     @property
     def goal_xy_m(self) -> np.ndarray:
@@ -154,7 +155,7 @@ class SpatialPickPlace(BaseEnv):
 
     def gripper_opening_m(self) -> float:
         """Distance between the fingers."""
-        return float(self.agent.robot.qpos[0, -2:].sum())
+        return opening_of(self.agent)
 
     def on_board(self, name: str, board: int) -> bool:
         """Whether an object rests on a board: its centre over it, its foot on it."""
@@ -215,7 +216,7 @@ class SpatialPickPlace(BaseEnv):
         self._lifted = self._lifted or bool(position[2] > target.rest_height_m + LIFTED_M)
         if not self._lifted or any(self.on_board(target.name, board) for board in (0, 1)):
             return False
-        near = np.linalg.norm(position - self.agent.tcp.pose.sp.p) < target.height_m
+        near = np.linalg.norm(position - position_of(self.agent.tcp)) < target.height_m
         return not (near and self.gripper_opening_m() < 2 * target.radius_m + FREE_M)
 
     def _obstacle_touched(self) -> bool:

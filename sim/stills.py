@@ -13,6 +13,7 @@ import sapien
 from scipy.spatial.transform import Rotation
 
 from spatialbot_sim.expert import TOOL_DOWN, PickPlaceState, spatial_state
+from spatialbot_sim.ground_truth import pose_of
 from spatialbot_sim.scene import OBJECT_REGION_M, Family
 from spatialbot_sim.workplace import HOME_RAD, MAX_OPENING_M
 
@@ -40,7 +41,7 @@ class ArmPoser:
             rotation: orientation of the tool.
             opening_m: distance between the fingers.
         """
-        base = self._env.agent.robot.pose.sp
+        base = pose_of(self._env.agent.robot)
         pose = base.inv() * sapien.Pose(tool_m, rotation.as_quat(scalar_first=True))
         joints, found, _ = self._model.compute_inverse_kinematics(
             self._link, pose, initial_qpos=HOME_RAD, active_qmask=self._mask, max_iterations=100

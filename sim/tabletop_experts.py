@@ -11,6 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from spatialbot_policy.types import ActionStep
 from spatialbot_sim.expert import TOOL_DOWN, Limits, PickPlaceState, pick_place_action
+from spatialbot_sim.ground_truth import opening_of, pose_of, position_of
 
 _NEVER_M = -1.0
 _BEHIND_M = 0.025
@@ -19,7 +20,7 @@ _HOVER_M = 0.06
 
 def pick_cube(env: Any, limits: Limits) -> ActionStep:
     """PickCube-v1: grasp the cube and hold it at a goal in the air."""
-    cube, goal = _position(env.cube), _position(env.goal_site)
+    cube, goal = position_of(env.cube), position_of(env.goal_site)
     # no place to release it: a height that is never reached
     state = replace(_grasp_state(env, env.cube, goal), place_m=np.array([*goal[:2], _NEVER_M]))
     action = pick_place_action(state, limits)
@@ -32,19 +33,19 @@ def pick_cube(env: Any, limits: Limits) -> ActionStep:
 
 def stack_cube(env: Any, limits: Limits) -> ActionStep:
     """StackCube-v1: put the red cube on the green one."""
-    place = _position(env.cubeB) + [0.0, 0.0, 0.04]
+    place = position_of(env.cubeB) + [0.0, 0.0, 0.04]
     return pick_place_action(_grasp_state(env, env.cubeA, place, others_top_m=0.04), limits)
 
 
 def place_sphere(env: Any, limits: Limits) -> ActionStep:
     """PlaceSphere-v1: put the sphere into the shallow bin."""
-    place = _position(env.bin) + [0.0, 0.0, env.radius + env.block_half_size[0]]
+    place = position_of(env.bin) + [0.0, 0.0, env.radius + env.block_half_size[0]]
     return pick_place_action(_grasp_state(env, env.obj, place, symmetric=True), limits)
 
 
 def push_cube(env: Any, limits: Limits) -> ActionStep:
     """PushCube-v1: from behind the cube, push it forward into the target; from elsewhere, go there first."""
-    cube, goal, tool = _position(env.obj), _position(env.goal_region), _tool_m(env)
+    cube, goal, tool = position_of(env.obj), position_of(env.goal_region), position_of(env.agent.tcp)
     start = cube - [env.cube_half_size + _BEHIND_M, 0.0, 0.0]
     away = start - tool
     behind = away[0] > -_BEHIND_M - 0.005 and abs(away[1]) < 0.012 and tool[2] < cube[2] + 0.02
@@ -55,7 +56,7 @@ def push_cube(env: Any, limits: Limits) -> ActionStep:
         delta = away + [0.0, 0.0, np.clip((gap - 0.005) / 0.05, 0.0, 1.0) * _HOVER_M]
         if gap > 0.02 and delta[2] > 0.015:  # rise before moving sideways
             delta[:2] *= np.clip(1.0 - (delta[2] - 0.015) / 0.04, 0.0, 1.0)
-    turn = (TOOL_DOWN * _tool_rotation(env).inv()).as_rotvec()
+    turn = (TOOL_DOWN * Rotation.from_quat(pose_of(env.agent.tcp).q, scalar_first=True).inv()).as_rotvec()
     turn = np.clip(turn, -limits.rotation_rad, limits.rotation_rad)
     return ActionStep(_shorten(delta, limits), turn, 1.0)
 
@@ -73,13 +74,13 @@ def _grasp_state(
     env: Any, actor: Any, place_m: np.ndarray, others_top_m: float = 0.0, symmetric: bool = False
 ) -> PickPlaceState:
     """State of a task that grasps a cube or sphere 4 cm wide at its centre, in the world frame."""
-    quaternion = actor.pose.sp.q
+    quaternion = pose_of(actor).q
     yaw = Rotation.from_quat(quaternion, scalar_first=True).as_euler("ZYX")[0]
-    grasp = _position(actor)
+    grasp = position_of(actor)
     return PickPlaceState(
-        tool_m=_tool_m(env),
-        tool_rotation=_tool_rotation(env),
-        opening_m=float(env.agent.robot.qpos[0, -2:].sum()),
+        tool_m=position_of(env.agent.tcp),
+        tool_rotation=Rotation.from_quat(pose_of(env.agent.tcp).q, scalar_first=True),
+        opening_m=opening_of(env.agent),
         grasp_m=grasp,
         grasp_yaw_rad=float(yaw),
         object_width_m=0.04,
@@ -94,15 +95,3 @@ def _grasp_state(
 def _shorten(delta_m: np.ndarray, limits: Limits) -> np.ndarray:
     longest = float(np.abs(delta_m).max())
     return np.asarray(delta_m * min(1.0, limits.translation_m / max(longest, 1e-9)))
-
-
-def _position(actor: Any) -> np.ndarray:
-    return np.asarray(actor.pose.sp.p, dtype=np.float64)
-
-
-def _tool_m(env: Any) -> np.ndarray:
-    return np.asarray(env.agent.tcp.pose.sp.p, dtype=np.float64)
-
-
-def _tool_rotation(env: Any) -> Rotation:
-    return Rotation.from_quat(env.agent.tcp.pose.sp.q, scalar_first=True)

@@ -18,6 +18,8 @@ from spatialbot_policy.errors import EpisodeError
 
 DATASET_FILE = "dataset.yaml"
 DATASET_SCHEMA = 1
+# libyaml's safe loader where PyYAML has it: every episode that is written reads the file
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _EPISODE_NAME = re.compile(r"\d{6,}")
 _PARTIAL_NAME = re.compile(r"(\d{6,})\.partial")
 
@@ -96,7 +98,7 @@ class DatasetConfig:
             EpisodeError: missing, damaged, of a newer schema, with unknown keys or other topics.
         """
         try:
-            data = yaml.safe_load(path.read_text(encoding="utf-8"))
+            data = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)
         except FileNotFoundError as error:
             raise EpisodeError(
                 f"{path.parent} is no data set: it has no {DATASET_FILE}; give the folder of a data set, or "

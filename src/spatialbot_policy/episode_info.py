@@ -120,13 +120,19 @@ class EpisodeInfo:
         values = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
         return json.dumps(values, indent=2, default=_plain) + "\n"
 
-    def save(self, directory: Path) -> None:
-        """Replace `episode.json` in one step, so that a crash leaves the old one or the new one."""
+    def save(self, directory: Path, durable: bool = True) -> None:
+        """Replace `episode.json` in one step, so that a crash leaves the old one or the new one.
+
+        Args:
+            directory: of the episode.
+            durable: bring it to the disk before returning, so that a power cut leaves it too.
+        """
         temporary = directory / f".{INFO_FILE}.tmp"
         with open(temporary, "w", encoding="utf-8") as file:
             file.write(self.to_json())
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         os.replace(temporary, directory / INFO_FILE)
 
     @classmethod

@@ -7,9 +7,10 @@ Colour is `rgb8`. Depth follows REP 118: `16UC1` millimetres when every pixel fi
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -174,6 +175,14 @@ def _check_size(message: Any, topic: str, bytes_per_pixel: int) -> None:
 
 def encode_camera_info(camera: str, stamp_ns: int, intrinsics: CameraIntrinsics) -> bytes:
     """CameraInfo message of an undistorted or `plumb_bob` camera."""
+    # within an episode only the stamp differs: it follows the four bytes that head every CDR message
+    message = bytearray(_camera_info_of_stamp_0(camera, intrinsics))
+    message[4:12] = struct.pack("<iI", *divmod(stamp_ns, 10**9))
+    return bytes(message)
+
+
+@lru_cache(maxsize=64)
+def _camera_info_of_stamp_0(camera: str, intrinsics: CameraIntrinsics) -> bytes:
     matrix = intrinsics.matrix
     roi = _new(
         "sensor_msgs/msg/RegionOfInterest", x_offset=0, y_offset=0, height=0, width=0, do_rectify=False
@@ -181,7 +190,7 @@ def encode_camera_info(camera: str, stamp_ns: int, intrinsics: CameraIntrinsics)
     return _cdr(
         _new(
             CAMERA_INFO,
-            header=_header(stamp_ns, f"{camera}_color_optical_frame"),
+            header=_header(0, f"{camera}_color_optical_frame"),
             height=intrinsics.height,
             width=intrinsics.width,
             distortion_model="plumb_bob",

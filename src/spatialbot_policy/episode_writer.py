@@ -65,7 +65,7 @@ class EpisodeWriter:
         self._required = required_topics(self._dataset.info.depth_cameras, info.kind)
         self._info.to_json()  # refuses what JSON cannot hold before anything is on disk
         self._claim(restart)
-        self._info.save(self._partial)
+        self._info.save(self._partial, durable=False)  # of an episode that holds nothing yet
         self._sink = McapSink(self._partial / MCAP_FILE, topics.topic_types(tuple(self._cameras)))
 
     def _claim(self, restart: bool) -> None:
