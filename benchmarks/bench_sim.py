@@ -21,11 +21,11 @@ import numpy as np
 
 from spatialbot_policy.episode import Dataset
 from spatialbot_policy.types import ActionStep, Observation
-from spatialbot_sim.collect import DEMO_STEPS, CollectPlan, dataset_config
-from spatialbot_sim.record import Job, record
-from spatialbot_sim.robot import SimRobot, StepResult
+from spatialbot_sim.collection.collect import DEMO_STEPS, CollectPlan, dataset_config
+from spatialbot_sim.collection.record import Job, record
+from spatialbot_sim.task.robot import SimRobot, StepResult
+from spatialbot_sim.task.workplace import SPATIAL_TASK
 from spatialbot_sim.workers import single_threaded
-from spatialbot_sim.workplace import SPATIAL_TASK
 
 WARM_UP = 20
 FAMILY = "pick"
@@ -122,7 +122,7 @@ def meshes(turns: int, steps: int) -> dict[str, float]:
     from mani_skill.agents.registration import register_agent
     from mani_skill.agents.robots.panda.panda import Panda
 
-    from spatialbot_sim.panda import SpatialPanda
+    from spatialbot_sim.task.panda import SpatialPanda
 
     @register_agent()
     class DetailedPanda(SpatialPanda):

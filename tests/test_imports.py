@@ -123,20 +123,20 @@ def test_every_import_points_downward():
 
 
 PLANTED = [
-    ("spatialbot_policy.depth", "import spatialbot_sim.scene", "spatialbot_policy may import only"),
+    ("spatialbot_policy.depth", "import spatialbot_sim.task.scene", "spatialbot_policy may import only"),
     ("spatialbot_policy.depth", "def f():\n    from spatialbot_training import loop", "may import only"),
     ("spatialbot_policy.depth", "import torch", "torch at module level"),
     ("spatialbot_policy.depth", "class A:\n    from torch import nn", "torch at module level"),
     (
         "spatialbot_training.loop",
-        "from spatialbot_sim.scene import Scene",
+        "from spatialbot_sim.task.scene import Scene",
         "spatialbot_training may import only",
     ),
     ("spatialbot_training.loop", "import rclpy", "rclpy belongs into spatialbot_ros"),
-    ("spatialbot_sim.scene", "from spatialbot_ros.nodes import arm", "spatialbot_sim may import only"),
-    ("spatialbot_sim.scene", "from spatialbot_ros import nodes", "spatialbot_sim may import only"),
-    ("spatialbot_sim.scene", "from spatialbot_cli.main import main", "spatialbot_sim may import only"),
-    ("spatialbot_sim.scene", "from sim.objects import Cup", "spatialbot_sim may import only"),
+    ("spatialbot_sim.task.scene", "from spatialbot_ros.nodes import arm", "spatialbot_sim may import only"),
+    ("spatialbot_sim.task.scene", "from spatialbot_ros import nodes", "spatialbot_sim may import only"),
+    ("spatialbot_sim.task.scene", "from spatialbot_cli.main import main", "spatialbot_sim may import only"),
+    ("spatialbot_sim.task.scene", "from sim.objects import Cup", "spatialbot_sim may import only"),
     ("spatialbot_ros.logic.safety", "from rclpy.node import Node", "rclpy belongs into spatialbot_ros"),
     ("spatialbot_ros.logic.safety", "from ..nodes import arm", "spatialbot_ros.logic may import only"),
     (
@@ -163,10 +163,16 @@ def test_a_planted_breach_is_caught(module, source, reason):
 ALLOWED = [
     ("spatialbot_policy.model.projector", "import torch\nfrom torch import nn"),
     ("spatialbot_policy.pipeline", "from spatialbot_policy import depth\nfrom .images import ResizePad"),
-    ("spatialbot_sim.scene", "import sapien\ndef f():\n    import torch"),
-    ("spatialbot_sim.evaluate", "from spatialbot_ros.logic.safety import Guard\nimport simplejson"),
+    ("spatialbot_sim.task.scene", "import sapien\ndef f():\n    import torch"),
+    (
+        "spatialbot_sim.evaluation.evaluate",
+        "from spatialbot_ros.logic.safety import Guard\nimport simplejson",
+    ),
     ("spatialbot_ros.nodes.arm", "import rclpy\nfrom spatialbot_ros.arms import cartesian_pose"),
-    ("spatialbot_cli.train", "from spatialbot_training.loop import train\nfrom spatialbot_sim import seeds"),
+    (
+        "spatialbot_cli.train",
+        "from spatialbot_training.loop import train\nfrom spatialbot_sim.task import seeds",
+    ),
     ("spatialbot_cli.x", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import torch"),
 ]
 

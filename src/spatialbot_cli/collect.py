@@ -42,8 +42,8 @@ class CollectArguments:
 def main(argv: list[str]) -> int:
     """Run the verb; returns the exit code."""
     arguments = tyro.cli(CollectArguments, args=argv, prog="spatialbot collect")
-    from spatialbot_sim.collect import CollectPlan, collect
-    from spatialbot_sim.workplace import SPATIAL_TASK
+    from spatialbot_sim.collection.collect import CollectPlan, collect
+    from spatialbot_sim.task.workplace import SPATIAL_TASK
 
     values = dict(vars(arguments))
     if arguments.task != SPATIAL_TASK:

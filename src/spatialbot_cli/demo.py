@@ -35,9 +35,9 @@ class DemoArguments:
 def main(argv: list[str]) -> int:
     """Run the verb; returns the exit code."""
     arguments = tyro.cli(DemoArguments, args=argv, prog="spatialbot demo")
-    from spatialbot_sim.evaluate import evaluate
-    from spatialbot_sim.evaluation_plan import EvaluationPlan
-    from spatialbot_sim.rollout import BASELINES
+    from spatialbot_sim.evaluation.evaluate import evaluate
+    from spatialbot_sim.evaluation.plan import EvaluationPlan
+    from spatialbot_sim.evaluation.rollout import BASELINES
 
     if arguments.checkpoint not in BASELINES:
         check_there(Path(arguments.checkpoint))
@@ -78,8 +78,8 @@ def check_there(checkpoint: Path) -> None:
 
 def join_films(out: Path, videos: list[str]) -> Path | None:
     """Write all films of the demo after each other into one; None without films."""
-    from spatialbot_sim.contract import SPATIAL_CONTRACT
-    from spatialbot_sim.film import join_mp4
+    from spatialbot_sim.evaluation.contract import SPATIAL_CONTRACT
+    from spatialbot_sim.evaluation.film import join_mp4
 
     if not videos:
         return None

@@ -14,8 +14,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from spatialbot_sim.evaluation_files import Evaluation
-    from spatialbot_sim.evaluation_log import Entry
+    from spatialbot_sim.evaluation.files import Evaluation
+    from spatialbot_sim.evaluation.log import Entry
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,9 @@ class EvaluateArguments:
 def main(argv: list[str]) -> int:
     """Run the verb; returns the exit code."""
     arguments = tyro.cli(EvaluateArguments, args=argv, prog="spatialbot evaluate")
-    from spatialbot_sim.evaluate import evaluate
-    from spatialbot_sim.evaluation_plan import EvaluationPlan
-    from spatialbot_sim.robot import SPATIAL_TASK
+    from spatialbot_sim.evaluation.evaluate import evaluate
+    from spatialbot_sim.evaluation.plan import EvaluationPlan
+    from spatialbot_sim.task.robot import SPATIAL_TASK
 
     values = dict(vars(arguments))
     families = values.pop("families")
@@ -102,7 +102,7 @@ def tell(console: Console) -> Callable[[str], None]:
 
 def print_evaluation(console: Console, evaluation: Evaluation) -> None:
     """Print the tables and where the files are."""
-    from spatialbot_sim.evaluation_summary import HEADER
+    from spatialbot_sim.evaluation.summary import HEADER
 
     rows = [summary.row() for summary in evaluation.summaries]
     shared = len({row[0] for row in rows}) == 1  # one policy needs no column

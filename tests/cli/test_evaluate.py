@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from spatialbot_cli import main as cli
-from spatialbot_sim.film import read_mp4
+from spatialbot_sim.evaluation.film import read_mp4
 
 
 def test_the_demo_writes_a_report_with_pictures_and_a_film(tmp_path, capsys):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import settings
 
 if TYPE_CHECKING:
-    from spatialbot_sim.robot import SimRobot
+    from spatialbot_sim.task.robot import SimRobot
 
 settings.register_profile("sim", deadline=None)  # a busy machine is no failure
 settings.load_profile("sim")
@@ -28,7 +28,9 @@ def blind_robot() -> Iterator[SimRobot]:
 
 
 def _robot(**options: bool) -> Iterator[SimRobot]:
-    from spatialbot_sim.robot import SimRobot  # here, so that tests without a simulator do not wait for it
+    from spatialbot_sim.task.robot import (
+        SimRobot,  # here, so that tests without a simulator do not wait for it
+    )
 
     made = SimRobot(**options)  # type: ignore[arg-type]
     yield made

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from spatialbot_policy.types import ActionChunk, ActionStep, Observation, Policy
-from spatialbot_sim.robot import SimRobot
-from spatialbot_sim.rollout import BASELINES, make_policy
+from spatialbot_sim.evaluation.rollout import BASELINES, make_policy
+from spatialbot_sim.task.robot import SimRobot
 
 
 class Failing:

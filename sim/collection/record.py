@@ -1,0 +1,158 @@
+"""Plays one scene with an expert, or poses its stills, and records it as an episode."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from spatialbot_policy.dataset import episode_path
+from spatialbot_policy.episode import STILLS_SPACING_NS, EpisodeInfo, EpisodeWriter, Outcome
+from spatialbot_policy.types import ActionStep, Observation
+from spatialbot_sim.collection.stills import ArmPoser, random_start, random_still
+from spatialbot_sim.experts.choose import expert_for
+from spatialbot_sim.experts.perturbation import Perturbation
+from spatialbot_sim.task.robot import EPISODE_START_NS, SPATIAL_TASK, Poses, SimRobot
+
+RANDOM_START_SHARE = 0.7
+_STREAMS = {"demo": 4, "stills": 6}  # so that both kinds of a seed differ
+
+
+@dataclass(frozen=True)
+class Job:
+    """One episode to record.
+
+    Attributes:
+        index: number of the episode in the data set.
+        task: ManiSkill environment id.
+        family: family of SpatialPickPlace, "" for other tasks.
+        kind: "demo" or "stills".
+        seed: seed of the scene and of everything random in the episode.
+        count: most steps of a demonstration, or the number of stills.
+        perturb: disturb the expert on its way and start from random arm poses.
+    """
+
+    index: int
+    task: str
+    family: str
+    kind: str
+    seed: int
+    count: int
+    perturb: bool = True
+
+    @property
+    def key(self) -> tuple[str, str, str, int]:
+        """What makes an episode the same: task, family, kind and seed."""
+        return (self.task, self.family, self.kind, self.seed)
+
+    def __str__(self) -> str:
+        """Name the episode for messages, e.g. "episode 42 (pick demo, seed 7)"."""
+        return f"episode {self.index} ({self.family or self.task} {self.kind}, seed {self.seed})"
+
+
+def record(robot: SimRobot, dataset: Path, job: Job) -> Outcome:
+    """Record one episode; an abandoned `.partial` of the same job is written anew, a finished one is kept.
+
+    Returns:
+        how it ended: stills always succeed.
+    """
+    if (finished := _finished(dataset, job)) is not None:
+        return finished
+    observation = robot.reset(job.seed)
+    info = EpisodeInfo(
+        instruction=observation.instruction,
+        family=job.family,
+        task=job.task,
+        seed=job.seed,
+        robot="panda",
+        kind=job.kind,
+        extra={"perturb": job.perturb},
+    )
+    rng = np.random.default_rng([job.seed, _STREAMS[job.kind]])
+    with EpisodeWriter(dataset, job.index, info, restart=True) as writer:
+        if job.kind == "stills":
+            outcome = _record_stills(robot, writer, job, rng)
+        else:
+            outcome = _record_demo(robot, writer, job, rng, observation)
+        writer.commit(outcome)
+    return outcome
+
+
+def _finished(dataset: Path, job: Job) -> Outcome | None:
+    """Outcome of an episode whose worker died after it was committed and before anyone was told."""
+    path = episode_path(dataset, job.index)
+    if not path.is_dir():
+        return None
+    info = EpisodeInfo.load(path)
+    same = (info.task, info.family, info.kind, info.seed) == job.key
+    return info.outcome if same else None  # of another scene: the writer refuses the number
+
+
+def _record_demo(
+    robot: SimRobot, writer: EpisodeWriter, job: Job, rng: np.random.Generator, observation: Observation
+) -> Outcome:
+    expert = expert_for(robot)
+    disturb = Perturbation(rng) if job.perturb else None
+    if job.perturb and job.task == SPATIAL_TASK and rng.random() < RANDOM_START_SHARE:
+        random_start(robot.env, ArmPoser(robot.env), rng)
+        observation = robot.observe()
+    flags: dict[str, bool] = {}
+    for _ in range(job.count):
+        action = expert()
+        executed = action if disturb is None else disturb(action)
+        poses = robot.object_poses()
+        # written while the renderer draws the next images
+        write = partial(_write_step, robot, writer, observation, poses, action, executed)
+        result = robot.step(executed, meanwhile=write)
+        observation, flags = result.observation, result.flags
+        if result.success:
+            return Outcome(success=True)
+    return Outcome(success=False, failure=failure_kind(flags))
+
+
+def _record_stills(robot: SimRobot, writer: EpisodeWriter, job: Job, rng: np.random.Generator) -> Outcome:
+    expert, poser = expert_for(robot), ArmPoser(robot.env)
+    for number in range(job.count):
+        random_still(robot.env, poser, rng)
+        stamp_ns = EPISODE_START_NS + number * STILLS_SPACING_NS
+        observation = robot.observe(stamp_ns)
+        writer.write_instruction(stamp_ns, observation.instruction)
+        _write_step(robot, writer, observation, robot.object_poses(), expert(), None)
+    return Outcome(success=True)
+
+
+def _write_step(
+    robot: SimRobot,
+    writer: EpisodeWriter,
+    observation: Observation,
+    poses: Poses,
+    action: ActionStep,
+    executed: ActionStep | None,
+) -> None:
+    """Write an observation, the poses behind it, the expert's answer and what was carried out instead."""
+    stamp_ns = observation.stamp_ns
+    for frame in observation.frames.values():
+        writer.write_frame(frame, robot.intrinsics(frame))
+    if observation.state is not None:
+        writer.write_state(observation.state)
+    if poses:
+        writer.write_transforms(stamp_ns, poses)
+    writer.write_action(stamp_ns, action)
+    if executed is not None:
+        writer.write_action(stamp_ns, executed, executed=True)
+
+
+def failure_kind(flags: dict[str, bool]) -> str:
+    """Name what went wrong from the task's last signs: the most telling one first."""
+    for flag, kind in (
+        ("wrong_object", "wrong_object"),
+        ("obstacle_touched", "obstacle_touched"),
+        ("displaced", "displaced"),
+        ("wrong_board", "wrong_board"),
+        ("dropped", "dropped"),
+    ):
+        if flags.get(flag):
+            return kind
+    return "timeout"

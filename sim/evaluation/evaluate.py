@@ -1,0 +1,105 @@
+"""Closed-loop evaluation: plays the same unseen scenes with each policy in parallel workers, and counts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from spatialbot_policy.config import PolicyConfig
+from spatialbot_policy.errors import TaskError
+from spatialbot_sim.evaluation import provenance
+from spatialbot_sim.evaluation.contract import check_unseen, contract_for
+from spatialbot_sim.evaluation.files import Evaluation, write_files
+from spatialbot_sim.evaluation.log import Entry, EvaluationLog
+from spatialbot_sim.evaluation.plan import EvaluationPlan
+from spatialbot_sim.evaluation.player import PlayerSetup, make_player
+from spatialbot_sim.evaluation.rollout import BASELINES, MakePolicy, make_policy
+from spatialbot_sim.workers import run_jobs
+
+GIVE_UP_AFTER = 5
+"""Errors before the first result that stop an evaluation: then it is the machine, not the scene."""
+_WRIST = "wrist"
+
+
+def evaluate(
+    plan: EvaluationPlan,
+    on_episode: Callable[[Entry | None, int, int], None] = lambda entry, done, total: None,
+    report: Callable[[str], None] = print,
+    make: MakePolicy = make_policy,
+    fresh: bool = False,
+) -> Evaluation:
+    """Play every episode of the plan that is not there yet, and write the results.
+
+    Killed at any moment and started again with the same plan, it goes on where it was.
+
+    Args:
+        plan: what to evaluate.
+        on_episode: called with (episode, episodes done, episodes wanted) as they come in; first with None.
+        report: told of workers that die and of failed tries.
+        make: builds a policy in a worker; must be importable by name.
+        fresh: play everything again.
+
+    Raises:
+        CheckpointError: a checkpoint is damaged, disagrees with the simulator or has seen the scenes.
+        ConfigError: the output directory belongs to another plan.
+        TaskError: an unknown task, or every episode ends in an error.
+    """
+    started = time.monotonic()
+    configs = _check_checkpoints(plan)
+    weights = {name: provenance.sha256(Path(name) / "model.safetensors") for name in configs}
+    log = EvaluationLog(plan.out, plan.to_json() | {"sha256": weights}, fresh)
+    wanted = plan.jobs()
+    missing = [job for job in wanted if job.key not in log.finished]
+    done = len(wanted) - len(missing)
+    on_episode(None, done, len(wanted))
+    setup = _setup(plan, configs, make)
+    for finished in run_jobs(make_player, (setup,), missing, plan.workers, report=report):
+        job = finished.job
+        entry = Entry(job.policy, job.family, job.seed, finished.result, finished.error or "")
+        log.append(entry)
+        done += 1
+        on_episode(entry, done, len(wanted))
+        _stop_if_hopeless(log)
+    entries = tuple(log.entries[job.key] for job in wanted)
+    return write_files(plan, entries, configs, weights, time.monotonic() - started)
+
+
+def _stop_if_hopeless(log: EvaluationLog) -> None:
+    errors = [entry.error for entry in log.entries.values() if entry.result is None]
+    if len(errors) >= GIVE_UP_AFTER and not log.finished:
+        raise TaskError(
+            f"the first {len(errors)} episodes all ended in an error, the last one with: "
+            f"{errors[-1].strip().splitlines()[-1]}; see what the machine lacks with: spatialbot doctor"
+        )
+
+
+def _check_checkpoints(plan: EvaluationPlan) -> dict[str, PolicyConfig]:
+    """Load each checkpoint once, so that a bad one stops here and not once for every episode."""
+    configs: dict[str, PolicyConfig] = {}
+    names = [name for name in plan.policies if name not in BASELINES]
+    contract = contract_for(plan.task)
+    for name in names:
+        from spatialbot_policy.model.checkpoint import load_checkpoint  # imports torch
+
+        config = load_checkpoint(name).policy
+        contract.check(config, plan.task)
+        check_unseen(config, plan.seeds, name)
+        configs[name] = config
+    return configs
+
+
+def _setup(plan: EvaluationPlan, configs: Mapping[str, PolicyConfig], make: MakePolicy) -> PlayerSetup:
+    cameras = {camera.name for config in configs.values() for camera in config.cameras}
+    return PlayerSetup(
+        task=plan.task,
+        phrasing=plan.phrasing,
+        max_steps=plan.max_steps,
+        out=plan.out,
+        device=plan.device,
+        # the baselines look at no image: without cameras they are ten times faster
+        render=bool(configs) or plan.video > 0,
+        video=plan.video > 0,
+        wrist_camera=_WRIST in cameras,
+        make=make,
+    )

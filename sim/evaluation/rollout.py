@@ -1,0 +1,137 @@
+"""One closed-loop episode: a policy drives the simulated robot until the task is done or time is up."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from spatialbot_policy.types import ActionChunk, ActionStep, Observation, Policy
+from spatialbot_sim.collection.record import failure_kind
+from spatialbot_sim.evaluation.film import Film
+from spatialbot_sim.experts.choose import expert_for
+from spatialbot_sim.task.robot import SimRobot
+
+EXPERT = "expert"
+DO_NOTHING = "do-nothing"
+BASELINES = (EXPERT, DO_NOTHING)
+"""Policies without a checkpoint: what is possible, and what comes for free."""
+
+MakePolicy = Callable[[str, SimRobot, str], Policy]
+
+
+@dataclass(frozen=True)
+class EpisodeResult:
+    """How an episode ended.
+
+    Attributes:
+        seed: of the scene.
+        family: family of SpatialPickPlace, "" for other tasks.
+        instruction: the words that the policy was given.
+        success: whether the task was done.
+        failure: "" after a success, otherwise the kind of failure.
+        steps: control steps taken.
+        seconds: time the episode took to compute.
+        seen: the task's signs that were true at some step, e.g. "lifted".
+        video: path of the film in the output directory, "" if none was made.
+        filmstrip: path of the picture that goes with it.
+    """
+
+    seed: int
+    family: str
+    instruction: str
+    success: bool
+    failure: str
+    steps: int
+    seconds: float
+    seen: tuple[str, ...] = ()
+    video: str = ""
+    filmstrip: str = ""
+
+
+@dataclass(frozen=True)
+class ExpertPolicy:
+    """The scripted expert, which looks at the simulator instead of the images."""
+
+    robot: SimRobot
+
+    def reset(self) -> None:
+        """The expert remembers nothing."""
+
+    def act(self, observation: Observation) -> ActionChunk:
+        """Answer the present state of the simulator."""
+        return ActionChunk(observation.stamp_ns, (expert_for(self.robot)(),))
+
+
+@dataclass(frozen=True)
+class DoNothingPolicy:
+    """Stays where it is with open fingers: its successes come from the scene, not from a policy."""
+
+    def reset(self) -> None:
+        """There is nothing to forget."""
+
+    def act(self, observation: Observation) -> ActionChunk:
+        """Answer with no motion."""
+        return ActionChunk(observation.stamp_ns, (ActionStep(np.zeros(3), np.zeros(3), 0.0),))
+
+
+def make_policy(name: str, robot: SimRobot, device: str = "cpu") -> Policy:
+    """Build the policy of a name: one of BASELINES, or a checkpoint directory.
+
+    Raises:
+        CheckpointError: the directory is no sound checkpoint.
+        TaskError: the expert is asked for and the robot's task has none.
+    """
+    if name == EXPERT:
+        expert_for(robot)
+        return ExpertPolicy(robot)
+    if name == DO_NOTHING:
+        return DoNothingPolicy()
+    from spatialbot_policy.inference.local_policy import LocalPolicy  # imports torch
+
+    return LocalPolicy.from_checkpoint(name, device)
+
+
+def rollout(
+    robot: SimRobot,
+    policy: Policy,
+    seed: int,
+    max_steps: int = 100,
+    family: str = "",
+    film: Film | None = None,
+) -> EpisodeResult:
+    """Play the scene of a seed; the robot carries out the first step of each answer, as it does in the graph.
+
+    Args:
+        robot: simulated robot, with cameras unless the policy needs none.
+        policy: is reset first.
+        seed: of the scene.
+        max_steps: control steps until the episode counts as a failure.
+        family: family of SpatialPickPlace, "" to leave the robot's own.
+        film: gets a picture of every step.
+    """
+    started = time.monotonic()
+    policy.reset()
+    observation = robot.reset(seed, family or None)
+    instruction = observation.instruction
+    flags: dict[str, bool] = {}
+    seen: set[str] = set()
+    steps = 0
+    while steps < max_steps and not flags.get("success", False):
+        action = policy.act(observation).steps[0]
+        if film is not None:
+            film.add(robot.picture(), observation)
+        result = robot.step(action)
+        observation, flags = result.observation, result.flags
+        seen |= {name for name, value in flags.items() if value}
+        steps += 1
+        if action.terminate:
+            break
+    if film is not None:
+        film.add(robot.picture(), observation)
+    success = flags.get("success", False)
+    failure = "" if success else failure_kind(flags)
+    seconds = round(time.monotonic() - started, 3)
+    return EpisodeResult(seed, family, instruction, success, failure, steps, seconds, tuple(sorted(seen)))

@@ -1,0 +1,153 @@
+"""Closed-loop evaluation: what it refuses, how it counts errors, and that it goes on where it was."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from tests.sim.policies import make_with_failing_expert
+
+import spatialbot_sim.evaluation.evaluate as module
+from spatialbot_policy.errors import CheckpointError, ConfigError, TaskError
+from spatialbot_sim.evaluation.evaluate import evaluate
+from spatialbot_sim.evaluation.plan import EvaluationPlan
+from spatialbot_sim.evaluation.rollout import EpisodeResult
+from spatialbot_sim.task.seeds import EVAL_SEEDS
+from spatialbot_sim.workers import Finished
+
+FIRST = EVAL_SEEDS.start
+
+
+@pytest.fixture
+def played(monkeypatch):
+    """Workers that play nothing: episodes with an odd seed succeed. Returns the jobs they were given."""
+    jobs = []
+
+    def run_jobs(make_handler, arguments, wanted, workers, report):
+        for job in wanted:
+            jobs.append(job)
+            success = bool(job.seed % 2)
+            result = EpisodeResult(job.seed, job.family, "", success, "" if success else "timeout", 9, 0.1)
+            yield Finished(job, result)
+
+    monkeypatch.setattr(module, "run_jobs", run_jobs)
+    return jobs
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"episodes": {"nosuch": 1}}, "unknown family 'nosuch'; the families are: pick, position"),
+        ({"episodes": {}}, "at least one family"),
+        ({"episodes": {"pick": 0}}, "at least one family, one episode"),
+        ({"first_seed": 0}, "seed 0 is not for evaluation"),
+        ({"first_seed": FIRST - 1}, f"seed {FIRST - 1} is not for evaluation"),
+        ({"first_seed": EVAL_SEEDS.stop - 1}, f"seed {EVAL_SEEDS.stop} is not for evaluation"),
+        ({"phrasing": "loud"}, "unknown phrasing 'loud'"),
+        ({"task": "PickCube-v1"}, "'PickCube-v1' has no families"),
+        ({"task": "LiftPegUpright-v1", "episodes": {"": 2}}, "no scripted expert; tasks with one are"),
+        ({"against": "expert"}, "cannot be compared with itself"),
+    ],
+)
+def test_a_plan_that_cannot_be_is_refused(tmp_path, values, message):
+    with pytest.raises(TaskError, match=message):
+        EvaluationPlan(**{"checkpoint": "expert", "out": tmp_path, "episodes": {"pick": 2}} | values)
+
+
+def test_a_missing_checkpoint_stops_before_anything_is_written(tmp_path, played):
+    plan = EvaluationPlan(str(tmp_path / "none"), tmp_path / "out")
+    with pytest.raises(CheckpointError, match="there is no checkpoint directory"):
+        evaluate(plan)
+    assert not (tmp_path / "out").exists() and played == []
+
+
+def test_policies_and_families_take_turns_on_the_same_seeds(tmp_path):
+    plan = EvaluationPlan("expert", tmp_path, {"pick": 2, "size": 1}, against="do-nothing", video=1)
+    assert [(job.policy, job.family, job.seed - FIRST, job.film) for job in plan.jobs()] == [
+        ("expert", "pick", 0, True),
+        ("do-nothing", "pick", 0, True),
+        ("expert", "size", 0, True),
+        ("do-nothing", "size", 0, True),
+        ("expert", "pick", 1, False),
+        ("do-nothing", "pick", 1, False),
+    ]
+
+
+def test_only_what_is_missing_is_played_again(tmp_path, played):
+    plan = EvaluationPlan("expert", tmp_path, {"pick": 4})
+    evaluate(plan)
+    lines = (tmp_path / "results.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "results.jsonl").write_text("".join(lines[:2]) + lines[2][:30])  # killed while it wrote
+    played.clear()
+    seen = []
+    result = evaluate(plan, on_episode=lambda entry, done, total: seen.append((done, total)))
+    assert [job.seed - FIRST for job in played] == [2, 3]
+    assert seen == [(2, 4), (3, 4), (4, 4)]
+    assert [entry.seed - FIRST for entry in result.entries] == [0, 1, 2, 3]
+    played.clear()
+    evaluate(plan, fresh=True)
+    assert len(played) == 4
+
+
+def test_another_plan_in_the_same_place_is_refused(tmp_path, played):
+    evaluate(EvaluationPlan("expert", tmp_path, {"pick": 2}))
+    before = (tmp_path / "evaluation.json").read_bytes()
+    with pytest.raises(ConfigError, match="episodes was {'pick': 2} and now is {'pick': 3}"):
+        evaluate(EvaluationPlan("expert", tmp_path, {"pick": 3}))
+    with pytest.raises(ConfigError, match="checkpoint was expert and now is do-nothing"):
+        evaluate(EvaluationPlan("do-nothing", tmp_path, {"pick": 2}))
+    assert (tmp_path / "evaluation.json").read_bytes() == before
+    evaluate(EvaluationPlan("expert", tmp_path, {"pick": 2}, workers=1))  # how many workers is no matter
+
+
+def test_an_evaluation_without_any_result_stops_and_says_why(tmp_path, monkeypatch):
+    def run_jobs(make_handler, arguments, wanted, workers, report):
+        yield from (Finished(job, None, "Traceback\nRuntimeError: no renderer") for job in wanted)
+
+    monkeypatch.setattr(module, "run_jobs", run_jobs)
+    with pytest.raises(
+        TaskError, match="first 5 episodes all ended in an error.*no renderer.*spatialbot doctor"
+    ):
+        evaluate(EvaluationPlan("expert", tmp_path, {"pick": 100}))
+    assert len((tmp_path / "results.jsonl").read_text().splitlines()) == 5
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory) -> Path:
+    """An evaluation by real workers whose expert fails in every second scene."""
+    return tmp_path_factory.mktemp("evaluation")
+
+
+@pytest.fixture(scope="module")
+def plan(out) -> EvaluationPlan:
+    episodes = {"pick": 2, "position": 1}
+    return EvaluationPlan("expert", out, episodes, against="do-nothing", max_steps=60, video=0, workers=1)
+
+
+def test_errors_are_counted_apart(plan, out):
+    said: list[str] = []
+    result = evaluate(plan, report=said.append, make=make_with_failing_expert)
+    pick = result.summaries[0]
+    assert (pick.policy, pick.family) == ("expert", "pick")
+    assert (pick.episodes, pick.successes, pick.errors, pick.failures) == (1, 1, 1, {})
+    assert result.errors == 1
+    (error,) = [entry.error for entry in result.entries if entry.error]
+    assert "Traceback" in error and "the policy broke" in error
+    assert len(said) == 2 and "trying again" in said[0]
+    assert result.compared is not None
+    assert result.compared["families"]["pick"]["only_first"] == 1  # the scene with the error is left out
+    data = json.loads((out / "evaluation.json").read_text())
+    assert data["schema"] == 1 and data["seeds"] == [FIRST, FIRST + 1]
+    assert [episode.get("success") for episode in data["episodes"]] == [True, False, True, False, None, False]
+    assert data["summary"][0]["wilson_95"] == pytest.approx([0.2065, 1.0], abs=1e-3)
+    assert data["versions"]["mani-skill"] != "missing" and data["machine"]["cores"] >= 1
+    assert "| expert | pick | 1/1 |" in (out / "report.md").read_text()
+
+
+def test_an_episode_that_ended_in_an_error_is_played_again(plan, out):
+    counts = []
+    result = evaluate(plan, on_episode=lambda entry, done, total: counts.append((done, total)))
+    assert counts == [(5, 6), (6, 6)]
+    assert result.errors == 0 and result.summaries[0].successes == 2
+    assert "| expert | pick | 2/2 |" in (out / "report.md").read_text()

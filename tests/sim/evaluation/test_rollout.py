@@ -1,0 +1,97 @@
+"""One closed-loop episode: how it ends, and under which name its failure is counted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import sapien
+from tests.sim.policies import Failing, Terminating
+
+from spatialbot_policy.errors import TaskError
+from spatialbot_policy.types import ActionChunk, ActionStep, Observation
+from spatialbot_sim.evaluation.rollout import DoNothingPolicy, ExpertPolicy, make_policy, rollout
+from spatialbot_sim.task.robot import SimRobot
+from spatialbot_sim.task.scene import Role
+from spatialbot_sim.task.seeds import EVAL_SEEDS
+
+SEED = EVAL_SEEDS.start
+UP = ActionStep(np.array([0.0, 0.0, 0.03]), np.zeros(3), 0.0)
+
+
+class Intervening:
+    """The expert, until something is done to the scene; from then on the fingers stay open."""
+
+    def __init__(self, robot: SimRobot, intervene: Callable[[SimRobot], bool]) -> None:
+        self._expert, self._robot, self._intervene = ExpertPolicy(robot), robot, intervene
+
+    def reset(self) -> None:
+        self._done = False
+
+    def act(self, observation: Observation) -> ActionChunk:
+        self._done = self._done or self._intervene(self._robot)
+        return ActionChunk(0, (UP,)) if self._done else self._expert.act(observation)
+
+
+def lifted(robot: SimRobot) -> bool:
+    """Lets go as soon as the object is above the table; a cup or a box, so that it does not roll."""
+    target = robot.env.scene_spec.target
+    return bool(robot.env.object_position_m(target.name)[2] > target.height_m / 2 + 0.035)
+
+
+def put_on_board(role: Role, right_board: bool) -> Callable[[SimRobot], bool]:
+    def intervene(robot: SimRobot) -> bool:
+        env, scene = robot.env, robot.env.scene_spec
+        item = next(item for item in scene.objects if item.role is role)
+        board = scene.boards[scene.goal if right_board else 1 - scene.goal]
+        height = float(env.object_position_m(item.name)[2]) + 0.013
+        env.actors[item.name].set_pose(sapien.Pose([*board.xy_m, height]))
+        return True
+
+    return intervene
+
+
+def test_the_expert_succeeds_and_the_policy_is_reset(blind_robot):
+    policy = ExpertPolicy(blind_robot)
+    result = rollout(blind_robot, policy, SEED, family="position")
+    assert result.success and result.failure == "" and 5 < result.steps < 100
+    assert {"lifted", "placed", "success"} <= set(result.seen)
+    assert (result.seed, result.family, result.instruction) == (SEED, "position", blind_robot.instruction)
+    again = rollout(blind_robot, policy, SEED, family="position")
+    assert (again.steps, again.seen) == (result.steps, result.seen)
+
+
+def test_doing_nothing_times_out(blind_robot):
+    result = rollout(blind_robot, DoNothingPolicy(), SEED, max_steps=5, family="pick")
+    assert (result.success, result.failure, result.steps) == (False, "timeout", 5)
+
+
+def test_a_policy_that_says_it_is_done_ends_its_episode(blind_robot):
+    for _ in range(2):  # its count starts anew: the policy was reset
+        assert rollout(blind_robot, Terminating(), SEED, family="pick").steps == 3
+
+
+@pytest.mark.parametrize(
+    ("family", "intervene", "kind"),
+    [
+        ("illusion", lifted, "dropped"),
+        ("position", put_on_board(Role.DISTRACTOR, right_board=True), "wrong_object"),
+        ("pick", put_on_board(Role.TARGET, right_board=False), "wrong_board"),
+    ],
+)
+def test_failures_by_kind(blind_robot, family, intervene, kind):
+    result = rollout(blind_robot, Intervening(blind_robot, intervene), SEED, max_steps=35, family=family)
+    assert (result.success, result.failure) == (False, kind)
+    assert ("lifted" in result.seen) == (kind == "dropped")
+
+
+def test_an_error_of_the_policy_is_no_result(blind_robot):
+    with pytest.raises(RuntimeError, match="the policy broke"):
+        rollout(blind_robot, Failing(), SEED, family="pick")
+
+
+def test_a_task_without_an_expert_is_refused_before_its_first_episode(blind_robot, monkeypatch):
+    monkeypatch.setattr(blind_robot, "task", "LiftPegUpright-v1")
+    with pytest.raises(TaskError, match="no scripted expert"):
+        make_policy("expert", blind_robot)
