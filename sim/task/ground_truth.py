@@ -9,7 +9,9 @@ import numpy as np
 
 def pose_of(thing: Any) -> Any:
     """SAPIEN pose of a ManiSkill actor, link or articulation of an environment with one scene."""
-    return thing._objs[0].pose
+    body = thing._objs[0]
+    # of a link SAPIEN wants to know which pose is meant: its own or its centre of mass's
+    return body.entity_pose if hasattr(body, "entity_pose") else body.pose
 
 
 def position_of(thing: Any) -> np.ndarray:

@@ -6,13 +6,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import settings
 
 if TYPE_CHECKING:
     from spatialbot_sim.task.robot import SimRobot
-
-settings.register_profile("sim", deadline=None)  # a busy machine is no failure
-settings.load_profile("sim")
 
 
 @pytest.fixture(scope="session")
@@ -28,9 +24,8 @@ def blind_robot() -> Iterator[SimRobot]:
 
 
 def _robot(**options: bool) -> Iterator[SimRobot]:
-    from spatialbot_sim.task.robot import (
-        SimRobot,  # here, so that tests without a simulator do not wait for it
-    )
+    # here, so that tests without a simulator do not wait for it
+    from spatialbot_sim.task.robot import SimRobot
 
     made = SimRobot(**options)  # type: ignore[arg-type]
     yield made

@@ -22,7 +22,7 @@ from spatialbot_sim.collection.collect import CollectPlan, collect, dataset_conf
 from spatialbot_sim.collection.record import Job, record
 from spatialbot_sim.task.seeds import EVAL_SEEDS
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SMALL = {"families": ("pick", "size"), "demos": 1, "stills": 1, "workers": 1, "first_seed": 40}
 
 
