@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from rosbags.serde import SerdeError
 from rosbags.typesys import Stores, get_typestore
 
+from spatialbot_policy.action_space import ACTION_NAMES
 from spatialbot_policy.episode_topics import (
-    ACTION_NAMES,
     ARM_JOINTS,
     BASE_FRAME,
     CAMERA_INFO,

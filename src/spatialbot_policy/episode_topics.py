@@ -36,7 +36,6 @@ BASE_FRAME = "base"
 ARM_JOINTS = tuple(f"fr3_joint{number}" for number in range(1, 8))
 FINGER_JOINT = "fr3_finger_joint1"
 FINGER_OPEN_M = 0.04  # travel of one finger of the Franka Hand: data sheet, 80 mm between both
-ACTION_NAMES = ("dx", "dy", "dz", "droll", "dpitch", "dyaw", "gripper")
 TERMINATE_NAME = "terminate"
 MAX_DEPTH_MM = 2**23  # beyond it a float32 in metres no longer tells neighbouring millimetres apart
 MAX_STAMP_NS = 2**31 * 10**9  # builtin_interfaces/Time holds its seconds in an int32
