@@ -46,7 +46,7 @@ def plot(points: dict[str, list[Point]], out: Path) -> None:
         steps, rates, low, high = zip(*found, strict=True)
         axis.plot(steps, rates, marker="o", label=family)
         axis.fill_between(steps, low, high, alpha=0.2)
-    axis.set(xlabel="training step", ylabel="success in closed loop", ylim=(0, 1))
+    axis.set(xlabel="training step", ylabel="success in closed loop", ylim=(0, 1.03))
     axis.grid(alpha=0.3)
     axis.legend()
     figure.tight_layout()
