@@ -160,7 +160,7 @@ def _decode(
         if len(texts) != reader.info.steps:
             raise EpisodeError(
                 f"{reader.path} has {len(texts)} steps, its episode.json says {reader.info.steps}; see "
-                "'spatialbot episodes check'"
+                "'spatialbot episodes validate'"
             )
         instructions += texts
         for name, values in columns.items():

@@ -82,7 +82,7 @@ def _check_checkpoints(plan: EvaluationPlan) -> dict[str, PolicyConfig]:
     for name in names:
         from spatialbot_policy.model.checkpoint import load_checkpoint  # imports torch
 
-        config = load_checkpoint(name).policy
+        config = load_checkpoint(name, plan.device).policy
         contract.check(config, plan.task)
         check_unseen(config, plan.seeds, name)
         configs[name] = config

@@ -21,8 +21,8 @@ class CollectArguments:
     """Directory of the data set."""
     task: str = "SpatialPickPlace-v1"
     """SpatialPickPlace-v1, or ManiSkill's PickCube-v1, StackCube-v1, PushCube-v1 or PlaceSphere-v1."""
-    families: Annotated[tuple[str, ...], tyro.conf.arg(aliases=["-f"])] = ("pick",)
-    """Families of SpatialPickPlace: pick, position, size, obstacle, illusion."""
+    families: Annotated[tuple[str, ...], tyro.conf.arg(aliases=["-f"])] = ()
+    """Families of SpatialPickPlace: pick, position, size, obstacle, illusion; pick when left out."""
     demos: int = 100
     """Demonstrations per family."""
     stills: int = 0
@@ -45,10 +45,8 @@ def main(argv: list[str]) -> int:
     from spatialbot_sim.collection.collect import CollectPlan, collect
     from spatialbot_sim.task.workplace import SPATIAL_TASK
 
-    values = dict(vars(arguments))
-    if arguments.task != SPATIAL_TASK:
-        values |= {"families": ("",)}
-    plan = CollectPlan(**values)
+    families = arguments.families or (("pick",) if arguments.task == SPATIAL_TASK else ("",))
+    plan = CollectPlan(**(dict(vars(arguments)) | {"families": families}))
     console = Console()
     columns = (TextColumn("episodes"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not sys.stdout.isatty()) as progress:

@@ -39,6 +39,8 @@ class List:
 
     def run(self, console: Console) -> int:
         """Print the table and the totals; damaged episodes are named, and make the status 1."""
+        if self.limit < 0:
+            raise EpisodeError(f"--limit {self.limit} prints no rows; give 0 for all of them, or a number")
         dataset = Dataset(self.dataset)
         infos, damaged = _load_infos(dataset)
         chosen = [info for info in infos if self.family in (None, info.family)]
@@ -60,7 +62,7 @@ class List:
             console.print(f"... and {len(chosen) - len(table.rows)} more (--limit 0 shows all)")
         _print_totals(console, dataset, chosen)
         for message in damaged:
-            console.print(f"damaged: {message}", style="red", markup=False)
+            console.print(f"damaged: {message}", style="red", markup=False, soft_wrap=True)
         return 1 if damaged else 0
 
 
@@ -212,6 +214,8 @@ def _facts(reader: EpisodeReader) -> Table:
     info = reader.info
     seconds = ((info.end_ns or 0) - (info.start_ns or 0)) / 1e9
     table = Table(show_header=False, title=str(reader.path))
+    table.add_column(overflow="fold")  # names of topics must be readable whole
+    table.add_column(overflow="fold")
     table.add_row("instruction", escape(info.instruction))
     task = f"{info.task}, family {info.family}, seed {info.seed}, robot {info.robot}"
     table.add_row("task", escape(task))

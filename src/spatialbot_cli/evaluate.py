@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from spatialbot_policy.errors import TaskError
+
 if TYPE_CHECKING:
     from spatialbot_sim.evaluation.files import Evaluation
     from spatialbot_sim.evaluation.log import Entry
@@ -30,8 +32,8 @@ class EvaluateArguments:
     """A second checkpoint or baseline, compared on the same scenes."""
     task: str = "SpatialPickPlace-v1"
     """ManiSkill environment id; any task with a Panda, such as PickCube-v1."""
-    families: Annotated[tuple[str, ...], tyro.conf.arg(aliases=["-f"])] = ("pick",)
-    """Families of SpatialPickPlace: pick, position, size, obstacle, illusion."""
+    families: Annotated[tuple[str, ...], tyro.conf.arg(aliases=["-f"])] = ()
+    """Families of SpatialPickPlace: pick, position, size, obstacle, illusion; pick when left out."""
     episodes: int = 100
     """Episodes per family."""
     first_seed: int = 10_000_000
@@ -56,9 +58,9 @@ def main(argv: list[str]) -> int:
     from spatialbot_sim.task.robot import SPATIAL_TASK
 
     values = dict(vars(arguments))
-    families = values.pop("families")
-    if arguments.task != SPATIAL_TASK:
-        families = ("",)
+    families = values.pop("families") or (("pick",) if arguments.task == SPATIAL_TASK else ("",))
+    if len(set(families)) < len(families):
+        raise TaskError(f"name each family once, not {list(families)}")
     values["episodes"] = dict.fromkeys(families, arguments.episodes)
     plan = EvaluationPlan(**values)
     console = Console()

@@ -56,7 +56,17 @@ def main(argv: list[str] | None = None) -> int:
     Returns:
         0 for success, 2 for an error of usage or input, 130 after Ctrl-C, otherwise what the verb returns.
     """
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        status = _dispatch(list(sys.argv[1:] if argv is None else argv))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # `spatialbot ... | head`: the reader left. Keep the last flush at exit from failing too.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return status
+
+
+def _dispatch(arguments: list[str]) -> int:
     debug = os.environ.get("SPATIALBOT_DEBUG", "") not in ("", "0")
     if arguments[:1] == ["--debug"]:
         arguments, debug = arguments[1:], True
@@ -82,14 +92,19 @@ def _run(verb: str, arguments: list[str], debug: bool) -> int:
         return _load(verb)(arguments)
     except KeyboardInterrupt:
         return _fail("interrupted", EXIT_INTERRUPTED)
-    except BrokenPipeError:
-        # `spatialbot episodes ... | head`: the reader left. Keep the last flush at exit from failing too.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except SpatialBotError as error:
         if debug:
             traceback.print_exc()
         return _fail(str(error))
+    except OSError as error:
+        if error.filename is None:  # about no path of the user's
+            raise
+        if debug:
+            traceback.print_exc()
+        return _fail(
+            f"{error.filename}: {error.strerror}; check that the path is right, that no file is where a "
+            "directory should be, permissions and free space"
+        )
     except ModuleNotFoundError as error:
         if debug or (error.name or "").startswith("spatialbot_"):
             raise
@@ -111,7 +126,8 @@ def _unknown_verb(verb: str) -> str:
 
 
 def _fail(message: str, code: int = EXIT_USAGE) -> int:
-    print(f"spatialbot: {message}", file=sys.stderr)
+    one_line = " ".join(line.strip() for line in message.splitlines())  # YAML's errors have several
+    print(f"spatialbot: {one_line}", file=sys.stderr)
     return code
 
 

@@ -50,7 +50,7 @@ def main(argv: list[str]) -> int:
         torch.set_num_threads(arguments.threads)
     recipe = _recipe(arguments)
     console = Console()
-    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[RichHandler(console=console)])
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[_log_handler(console)])
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not sys.stdout.isatty()) as progress:
         trainer = Trainer(recipe, arguments.out, arguments.cache, _Bars(progress))
@@ -59,6 +59,13 @@ def main(argv: list[str]) -> int:
         checkpoint = trainer.run()
     console.print(f"checkpoint: {checkpoint}")
     return 0
+
+
+def _log_handler(console: Console) -> logging.Handler:
+    """Colours and the progress bar's terms on a terminal; in a file or pipe one line for each record."""
+    if console.is_terminal:
+        return RichHandler(console=console, show_path=False)
+    return logging.StreamHandler(sys.stdout)
 
 
 def _recipe(arguments: TrainArguments) -> Recipe:

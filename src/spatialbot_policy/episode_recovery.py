@@ -13,7 +13,7 @@ from pathlib import Path
 from spatialbot_policy import episode_messages as messages
 from spatialbot_policy.dataset import Dataset, episode_path, partial_path
 from spatialbot_policy.episode_file import McapSink, read_messages, sha256_of
-from spatialbot_policy.episode_info import MCAP_FILE, EpisodeInfo, Outcome
+from spatialbot_policy.episode_info import INFO_FILE, MCAP_FILE, EpisodeInfo, Outcome
 from spatialbot_policy.episode_join import check_join, last_complete_step, required_topics
 from spatialbot_policy.episode_topics import CAMERA_INFO, CameraIntrinsics, camera_info_topic, topic_types
 from spatialbot_policy.episode_writer import finish_episode, rename_into_place
@@ -56,6 +56,11 @@ def recover(directory: Path | str) -> list[Recovery]:
 
 def _recover_one(directory: Path, index: int, cameras: dict[str, bool]) -> Recovery:
     partial, final = partial_path(directory, index), episode_path(directory, index)
+    if not (partial / INFO_FILE).exists():
+        message = (
+            f"left as it is: {partial} has no {INFO_FILE}, nothing was recorded; remove it, or collect again"
+        )
+        return Recovery(index, False, 0, message)
     try:
         info = EpisodeInfo.load(partial)
         with _locked(partial / MCAP_FILE):

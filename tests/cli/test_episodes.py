@@ -115,7 +115,8 @@ def test_recover(data_set, capsys):
     assert "nothing to recover" in capsys.readouterr().out
     (data_set / "episodes/000009.partial").mkdir()
     assert episodes.main(["recover", str(data_set)]) == 1
-    assert "left as it is" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "left as it is" in out and "nothing was recorded; remove it" in out
 
 
 def test_help_and_usage(capsys):
@@ -126,3 +127,14 @@ def test_help_and_usage(capsys):
     assert "Example: spatialbot episodes validate" in " ".join(capsys.readouterr().out.split())
     assert episodes.main(["destroy"]) == 2
     assert episodes.main([]) == 2
+
+
+def test_a_negative_limit_is_refused(data_set):
+    with pytest.raises(EpisodeError, match="give 0 for all"):
+        episodes.main(["list", str(data_set), "--limit", "-1"])
+
+
+def test_topics_are_readable_whole_on_a_narrow_terminal(data_set, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    episodes.main(["show", str(data_set), "0", "--out", str(tmp_path / "sheet.png")])
+    assert "\N{HORIZONTAL ELLIPSIS}" not in capsys.readouterr().out

@@ -48,6 +48,8 @@ def test_without_the_shipped_checkpoint_the_demo_says_what_to_do(tmp_path, monke
         (["--families", "pick", "nosuch"], "unknown family 'nosuch'"),
         (["--first-seed", "17"], "seed 17 is not for evaluation"),
         (["--checkpoint", "nowhere"], "there is no checkpoint directory nowhere"),
+        (["--families", "pick", "pick"], "name each family once"),
+        (["--task", "PickCube-v1", "--families", "pick"], "task 'PickCube-v1' has no families"),
     ],
 )
 def test_bad_requests_are_one_line_and_leave_nothing(tmp_path, capsys, arguments, message):
@@ -55,3 +57,18 @@ def test_bad_requests_are_one_line_and_leave_nothing(tmp_path, capsys, arguments
     assert cli.main(["evaluate", "--out", str(out), "--checkpoint", "expert", *arguments]) == 2
     assert message in capsys.readouterr().err
     assert not out.exists()
+
+
+@pytest.mark.parametrize("verb", ["collect", "evaluate"])
+def test_an_output_that_is_a_file_is_one_line_and_stays(tmp_path, capsys, verb):
+    out = tmp_path / "out"
+    out.write_text("mine")
+    more = ["--checkpoint", "expert"] if verb == "evaluate" else []
+    assert cli.main([verb, "--out", str(out), *more]) == 2
+    assert str(out) in capsys.readouterr().err and out.read_text() == "mine"
+
+
+def test_collect_refuses_families_of_a_task_without_them(tmp_path, capsys):
+    out = tmp_path / "out"
+    assert cli.main(["collect", "--out", str(out), "--task", "PickCube-v1", "--families", "pick"]) == 2
+    assert "task 'PickCube-v1' has no families" in capsys.readouterr().err and not out.exists()

@@ -112,3 +112,29 @@ def test_help_imports_neither_torch_nor_the_simulator():
     )
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
     assert result.returncode == 0, result.stderr.decode()
+
+
+def test_a_path_that_cannot_be_used_is_one_line(monkeypatch, capsys, tmp_path):
+    (tmp_path / "file").touch()
+    install_verb(monkeypatch, "collect", lambda argv: (tmp_path / "file" / "out").mkdir(parents=True))
+    assert cli.main(["collect"]) == 2
+    err = capsys.readouterr().err
+    assert str(tmp_path / "file") in err and "permissions" in err and err.count("\n") == 1
+
+
+def test_an_error_of_the_system_about_no_path_is_not_hidden(monkeypatch):
+    install_verb(monkeypatch, "train", raising(OSError("a bug")))
+    with pytest.raises(OSError, match="a bug"):
+        cli.main(["train"])
+
+
+def test_a_message_of_several_lines_becomes_one(monkeypatch, capsys):
+    install_verb(monkeypatch, "train", raising(EpisodeError("not valid:\n  line 1\n    ^; mend it")))
+    assert cli.main(["train"]) == 2
+    assert capsys.readouterr().err == "spatialbot: not valid: line 1 ^; mend it\n"
+
+
+def test_a_reader_that_leaves_early_is_no_error():
+    command = f"{sys.executable} -m spatialbot_cli.main --help | true; exit ${{PIPESTATUS[0]}}"
+    result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert result.returncode == 0 and result.stderr == ""

@@ -175,3 +175,19 @@ def test_kill_9_in_the_middle_of_a_run_changes_nothing(data: Path, tmp_path: Pat
     weights = Path("checkpoint") / "model.safetensors"
     assert (killed / weights).read_bytes() == (whole / weights).read_bytes()
     assert POLICY.cameras == LocalPolicy.from_checkpoint(killed / "checkpoint").config.cameras
+
+
+def test_a_piped_log_has_one_line_for_each_record(recipe: dict, tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    where = ["--out", str(tmp_path / "run"), "--cache", str(tmp_path / "cache")]
+    command = [
+        sys.executable,
+        "-m",
+        "spatialbot_cli.main",
+        "train",
+        "--recipe",
+        str(tmp_path / "recipe.yaml"),
+    ]
+    run = subprocess.run([*command, *where, "--steps", "4"], capture_output=True, text=True, check=True)
+    logged = [line for line in run.stdout.splitlines() if line.startswith("step ")]
+    assert logged and all(line.endswith("}") for line in logged)

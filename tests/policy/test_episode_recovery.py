@@ -90,11 +90,17 @@ def test_killed_before_the_rename_only_the_rename_is_made_up(tmp_path):
     assert reader.info.outcome == Outcome(True)
 
 
-@pytest.mark.parametrize("die", ["fsync", "replace"])
-def test_killed_before_the_first_record_is_reported(tmp_path, die):
-    run_writer(tmp_path, die)
+def test_killed_while_the_file_goes_to_the_disk_every_step_is_there(tmp_path):
+    run_writer(tmp_path, "fsync")
     (result,) = recover(tmp_path)
-    assert not result.recovered and "no episode.json" in result.message
+    assert result.recovered and result.steps == STEPS
+    check_prefix(Dataset(tmp_path).episode(0), SIZE)
+
+
+def test_killed_before_the_first_record_is_reported(tmp_path):
+    run_writer(tmp_path, "replace")
+    (result,) = recover(tmp_path)
+    assert not result.recovered and "no episode.json, nothing was recorded; remove it" in result.message
     with EpisodeWriter(tmp_path, 0, samples.info(), restart=True) as writer:
         samples.write_step(writer, 0, SIZE, SIZE)
         writer.commit({"success": True})

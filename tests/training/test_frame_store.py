@@ -181,5 +181,5 @@ def test_an_episode_whose_length_disagrees_is_refused(tmp_path: Path) -> None:
     record_demos(tmp_path / "data", seeds=(1,))
     path = tmp_path / "data" / "episodes" / "000000" / "episode.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "steps": 9}))
-    with pytest.raises(EpisodeError, match="has 7 steps, its episode.json says 9.*episodes check"):
+    with pytest.raises(EpisodeError, match="has 7 steps, its episode.json says 9.*episodes validate"):
         open_store((tmp_path / "data",), POLICY, tmp_path / "cache")

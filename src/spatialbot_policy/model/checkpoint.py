@@ -97,8 +97,9 @@ def load_checkpoint(
         The model in evaluation mode and float32, its processor and its policy configuration.
 
     Raises:
-        CheckpointError: a file is missing or damaged, or two parts disagree.
+        CheckpointError: a file is missing or damaged, two parts disagree, or there is no such device.
     """
+    _check_device(device)
     place = _find(Path(directory))
     try:
         policy = load_yaml(PolicyConfig, place / POLICY)
@@ -121,6 +122,14 @@ def load_checkpoint(
     return Checkpoint(model.to(device).eval(), processor, policy)
 
 
+def _check_device(device: str) -> None:
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # as torch says that it has none
+        reason = str(error).splitlines()[0][:80]
+        raise CheckpointError(f"torch cannot use the device '{device}' ({reason}); use cpu") from error
+
+
 def _read(place: Path, part: str, cls: Any, **options: Any) -> Any:
     """`cls.from_pretrained` on local files, with any failure named."""
     try:
@@ -138,7 +147,9 @@ def _find(directory: Path) -> Path:
     if not directory.exists() and _previous(directory).exists():
         place = _previous(directory)
     if not place.is_dir():
-        raise CheckpointError(f"there is no checkpoint directory {directory}; check the path or run training")
+        raise CheckpointError(
+            f"there is no checkpoint directory {directory} (in {Path.cwd()}); check the path or run training"
+        )
     missing = [name for name in FILES if not (place / name).is_file()]
     if missing:
         pickled = sorted(file.name for pattern in ("*.bin", "*.pt", "*.pth") for file in place.glob(pattern))
@@ -161,6 +172,14 @@ def _check_agreement(
         "action bins of config.json and policy.yaml": (config.action_bins, policy.action_space.bins),
         "depth variant of config.json and policy.yaml": (tower.depth_variant, variant),
         "cameras of config.json and policy.yaml": (config.cameras or cameras, cameras),
+        "history length of config.json and policy.yaml": (
+            config.history_length or policy.history_length,
+            policy.history_length,
+        ),
+        "kind of action of config.json and policy.yaml": (
+            config.action_kind or policy.action_space.kind,
+            policy.action_space.kind,
+        ),
         "action tokens of config.json and the tokenizer": (config.action_bins, processor.action_bins),
         "first action token of config.json and the tokenizer": (
             config.first_action_token_id,

@@ -24,6 +24,8 @@ class SpatialBotConfig(PreTrainedConfig):
         first_action_token_id: id of `<action_000>`; the others follow it without a gap.
         image_token_id: id of `<image>`, of which the processor writes `tokens_per_image` per image.
         cameras: "name WIDTHxHEIGHT" of each camera that the weights were trained with; empty = not stated.
+        history_length: observations in each prompt the weights were trained with; 0 = not stated.
+        action_kind: kind of the action space they were trained for; empty = not stated.
         bin_smoothing: standard deviation, in bins, of the soft labels of action tokens; 0 = one-hot.
 
     Raises:
@@ -43,6 +45,8 @@ class SpatialBotConfig(PreTrainedConfig):
     first_action_token_id: int = 4
     image_token_id: int = 3
     cameras: list[str] | tuple[str, ...] = ()
+    history_length: int = 0
+    action_kind: str = ""
     bin_smoothing: float = 0.0
     tie_word_embeddings: bool = False
     bos_token_id: int | None = None

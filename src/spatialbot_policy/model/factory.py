@@ -53,6 +53,8 @@ def tiny_config(
         first_action_token_id=tokenizer.convert_tokens_to_ids("<action_000>"),
         image_token_id=tokenizer.convert_tokens_to_ids("<image>"),
         cameras=[f"{camera.name} {camera.width}x{camera.height}" for camera in policy.cameras],
+        history_length=policy.history_length,
+        action_kind=policy.action_space.kind,
         bin_smoothing=bin_smoothing,
         **special,
     )

@@ -173,6 +173,11 @@ def test_another_model_type(saved: Path) -> None:
         ({"depth_variant": None}, "depth variant of config.json and policy.yaml: paper and None"),
         ({"action_space": {"bins": 51}}, "action bins of config.json and policy.yaml: 101 and 51"),
         ({"cameras": [{"name": "wrist", "width": 32, "height": 32}]}, "base 32x32.*wrist 32x32"),
+        ({"history_length": 2}, "history length of config.json and policy.yaml: 4 and 2"),
+        (
+            {"action_space": {"kind": "delta_pose_terminate"}},
+            "kind of action of config.json and policy.yaml: delta_pose and delta_pose_terminate",
+        ),
         ({"colour": "red"}, "unknown key 'colour'"),
     ],
 )
@@ -206,3 +211,8 @@ def test_checkpoint_that_is_not_what_was_asked_for(
 def test_a_copy_elsewhere_loads(saved: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(saved, tmp_path / "copy with spaces")
     assert load_checkpoint(copy).policy.cameras[0].name == "base"
+
+
+def test_a_device_that_is_not_there_is_named_before_anything_is_read(tmp_path):
+    with pytest.raises(CheckpointError, match="device 'bogus'.*use cpu"):
+        load_checkpoint(tmp_path / "nowhere", device="bogus")
