@@ -37,16 +37,16 @@ class DataConfig:
     def __post_init__(self) -> None:
         counts = (self.stills_per_batch, self.windows_per_batch, self.stills_per_localisation_batch)
         if not self.train or sum(counts[:2]) < 1:
-            raise ConfigError("data: name at least one train data set, and stills or windows for a batch")
+            raise ConfigError("name at least one train data set, and stills or windows for a batch")
         if min(counts) < 0 or self.window_steps < 1 or self.approach_weight <= 0:
             raise ConfigError(
-                "data: stills and windows must be 0 or more, window_steps at least 1 and approach_weight "
+                "stills and windows must be 0 or more, window_steps at least 1 and approach_weight "
                 "above 0"
             )
         shared = {path.resolve() for path in self.train} & {path.resolve() for path in self.validation}
         if shared:
             names = ", ".join(sorted(map(str, shared)))
-            raise ConfigError(f"data: {names} in train and in validation; keep them apart")
+            raise ConfigError(f"{names} in train and in validation; keep them apart")
 
 
 @dataclass(frozen=True)
@@ -109,22 +109,22 @@ class ScheduleConfig:
 
     def __post_init__(self) -> None:
         if self.keep_every < 0:
-            raise ConfigError("schedule: keep_every must be 0 or a number of steps")
+            raise ConfigError("keep_every must be 0 or a number of steps")
         if min(self.steps, self.log_every, self.validate_every, self.save_every) < 1:
-            raise ConfigError("schedule: steps, log_every, validate_every and save_every must be at least 1")
+            raise ConfigError("steps, log_every, validate_every and save_every must be at least 1")
         if not 0 <= self.localisation_steps <= self.steps:
             raise ConfigError(
-                f"schedule: localisation_steps must lie between 0 and steps, got {self.localisation_steps} "
+                f"localisation_steps must lie between 0 and steps, got {self.localisation_steps} "
                 f"of {self.steps}"
             )
         if self.localisation_steps and self.localisation_weight <= 0:
-            raise ConfigError("schedule: localisation_steps needs a localisation_weight above 0")
+            raise ConfigError("localisation_steps needs a localisation_weight above 0")
         if min(self.warmup_steps, self.weight_decay, self.rotation_weight, self.localisation_weight) < 0:
-            raise ConfigError("schedule: warm-up, weight decay and loss weights must be 0 or more")
+            raise ConfigError("warm-up, weight decay and loss weights must be 0 or more")
         if self.tower_rate <= 0 or self.seed < 0:
-            raise ConfigError("schedule: need tower_rate > 0 and seed >= 0")
+            raise ConfigError("need tower_rate > 0 and seed >= 0")
         if not 0.0 <= self.ema_decay < 1.0 or self.learning_rate <= 0 or self.clip_norm <= 0:
-            raise ConfigError("schedule: need 0 <= ema_decay < 1, learning_rate > 0 and clip_norm > 0")
+            raise ConfigError("need 0 <= ema_decay < 1, learning_rate > 0 and clip_norm > 0")
 
 
 @dataclass(frozen=True)
