@@ -69,35 +69,48 @@ def random_still(env: Any, poser: ArmPoser, rng: np.random.Generator) -> str:
 
 
 def _try_still(env: Any, poser: ArmPoser, rng: np.random.Generator, mode: str) -> bool:
-    scene = env.scene_spec
-    target = scene.target
+    """Put object and arm into a state of a kind; False where the arm cannot reach it."""
+    target = env.scene_spec.target
     at = np.array(target.xy_m)
-    if scene.family is Family.PICK:  # alone on the table: it may stand anywhere
+    if env.scene_spec.family is Family.PICK:  # alone on the table: it may stand anywhere
         at = _uniform(rng, OBJECT_REGION_M)
-    yaw = target.yaw_rad
-    _put(env, at, target.rest_height_m, yaw)
+    _put(env, at, target.rest_height_m, target.yaw_rad)
     state = spatial_state(env)
     if mode == "free":
-        tool = _uniform(rng, ((-0.2, 0.12), (-0.3, 0.3), (0.03, 0.38)))
-        opening = MAX_OPENING_M if rng.random() < 0.8 else float(rng.uniform(0, MAX_OPENING_M))
-        near = np.abs(tool[:2] - at) < 0.08
-        tool[2] = max(
-            tool[2], _floor(env, tool), state.grasp_m[2] + state.object_top_m + 0.02 if near.all() else 0
-        )
-        return poser.place(tool, _tilted(rng, 0.5), opening)
+        return _free(env, poser, rng, state)
     if mode == "above":
-        offset = rng.normal(0.0, 0.035, 3)
-        offset[2] = state.object_top_m + 0.012 + abs(rng.normal(0.0, 0.06))
-        return poser.place(state.grasp_m + offset, _tilted(rng, 0.4), MAX_OPENING_M)
+        return _above(poser, rng, state)
     if mode == "around":
-        margin = (MAX_OPENING_M - state.object_width_m) / 2
-        offset = np.array([rng.normal(0, 0.012), rng.uniform(-margin, margin), 0.0])
-        offset[2] = rng.uniform(-0.008, state.object_top_m + 0.02)
-        opening = MAX_OPENING_M if rng.random() < 0.7 else state.object_width_m
-        if opening < MAX_OPENING_M:
-            offset[:] = rng.normal(0.0, 0.004, 3)
-        return poser.place(state.grasp_m + offset, _tilted(rng, 0.25), opening)
-    return _still_with_object(env, poser, rng, mode, state, yaw)
+        return _around(poser, rng, state)
+    return _still_with_object(env, poser, rng, mode, state, target.yaw_rad)
+
+
+def _free(env: Any, poser: ArmPoser, rng: np.random.Generator, state: PickPlaceState) -> bool:
+    """The arm anywhere over the table, but not inside the object."""
+    tool = _uniform(rng, ((-0.2, 0.12), (-0.3, 0.3), (0.03, 0.38)))
+    opening = MAX_OPENING_M if rng.random() < 0.8 else float(rng.uniform(0, MAX_OPENING_M))
+    near = np.abs(tool[:2] - state.grasp_m[:2]) < 0.08
+    over_object_m = state.grasp_m[2] + state.object_top_m + 0.02 if near.all() else 0
+    tool[2] = max(tool[2], _floor(env, tool), over_object_m)
+    return poser.place(tool, _tilted(rng, 0.5), opening)
+
+
+def _above(poser: ArmPoser, rng: np.random.Generator, state: PickPlaceState) -> bool:
+    """Open fingers somewhere over the object."""
+    offset = rng.normal(0.0, 0.035, 3)
+    offset[2] = state.object_top_m + 0.012 + abs(rng.normal(0.0, 0.06))
+    return poser.place(state.grasp_m + offset, _tilted(rng, 0.4), MAX_OPENING_M)
+
+
+def _around(poser: ArmPoser, rng: np.random.Generator, state: PickPlaceState) -> bool:
+    """The object between the fingers: still open, or closed on it."""
+    margin = (MAX_OPENING_M - state.object_width_m) / 2
+    offset = np.array([rng.normal(0, 0.012), rng.uniform(-margin, margin), 0.0])
+    offset[2] = rng.uniform(-0.008, state.object_top_m + 0.02)
+    opening = MAX_OPENING_M if rng.random() < 0.7 else state.object_width_m
+    if opening < MAX_OPENING_M:
+        offset[:] = rng.normal(0.0, 0.004, 3)
+    return poser.place(state.grasp_m + offset, _tilted(rng, 0.25), opening)
 
 
 def _still_with_object(
