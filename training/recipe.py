@@ -40,8 +40,7 @@ class DataConfig:
             raise ConfigError("name at least one train data set, and stills or windows for a batch")
         if min(counts) < 0 or self.window_steps < 1 or self.approach_weight <= 0:
             raise ConfigError(
-                "stills and windows must be 0 or more, window_steps at least 1 and approach_weight "
-                "above 0"
+                "stills and windows must be 0 or more, window_steps at least 1 and approach_weight above 0"
             )
         shared = {path.resolve() for path in self.train} & {path.resolve() for path in self.validation}
         if shared:
