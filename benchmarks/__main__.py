@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
 import subprocess
 import sys
 from pathlib import Path
 
+from spatialbot_policy.provenance import machine
+
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
-
-
-def machine() -> dict[str, object]:
-    """What figures must be read with: processor, its count, Python."""
-    model = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        names = [line for line in cpuinfo.read_text(encoding="utf-8").splitlines() if "model name" in line]
-        model = names[0].split(":", 1)[1].strip() if names else model
-    return {"processor": model, "processors": os.cpu_count(), "python": platform.python_version()}
 
 
 def run(name: str) -> dict[str, object]:

@@ -16,8 +16,8 @@ from spatialbot_policy.episode import Dataset, DatasetCamera, DatasetConfig, Epi
 from spatialbot_policy.episode_info import INFO_FILE
 from spatialbot_policy.errors import TaskError
 from spatialbot_sim.collection.record import Job, record
-from spatialbot_sim.evaluation.contract import contract_for
 from spatialbot_sim.experts.choose import check_has_expert
+from spatialbot_sim.task.contract import contract_for
 from spatialbot_sim.task.robot import SimRobot
 from spatialbot_sim.task.scene import parse_family
 from spatialbot_sim.task.seeds import TRAIN_SEEDS, training_seeds

@@ -14,6 +14,7 @@ from spatialbot_policy.types import ActionStep, Observation
 from spatialbot_sim.collection.stills import ArmPoser, random_start, random_still
 from spatialbot_sim.experts.choose import expert_for
 from spatialbot_sim.experts.perturbation import Perturbation
+from spatialbot_sim.task.failures import failure_kind
 from spatialbot_sim.task.robot import EPISODE_START_NS, SPATIAL_TASK, Poses, SimRobot
 
 RANDOM_START_SHARE = 0.7
@@ -142,17 +143,3 @@ def _write_step(
     writer.write_action(stamp_ns, action)
     if executed is not None:
         writer.write_action(stamp_ns, executed, executed=True)
-
-
-def failure_kind(flags: dict[str, bool]) -> str:
-    """Name what went wrong from the task's last signs: the most telling one first."""
-    for flag, kind in (
-        ("wrong_object", "wrong_object"),
-        ("obstacle_touched", "obstacle_touched"),
-        ("displaced", "displaced"),
-        ("wrong_board", "wrong_board"),
-        ("dropped", "dropped"),
-    ):
-        if flags.get(flag):
-            return kind
-    return "timeout"

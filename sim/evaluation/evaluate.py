@@ -8,13 +8,14 @@ from pathlib import Path
 
 from spatialbot_policy.config import PolicyConfig
 from spatialbot_policy.errors import TaskError
-from spatialbot_sim.evaluation import provenance
-from spatialbot_sim.evaluation.contract import check_unseen, contract_for
+from spatialbot_policy.provenance import sha256_of
 from spatialbot_sim.evaluation.files import Evaluation, write_files
 from spatialbot_sim.evaluation.log import Entry, EvaluationLog
 from spatialbot_sim.evaluation.plan import EvaluationPlan
 from spatialbot_sim.evaluation.player import PlayerSetup, make_player
 from spatialbot_sim.evaluation.rollout import BASELINES, MakePolicy, make_policy
+from spatialbot_sim.evaluation.unseen import check_unseen
+from spatialbot_sim.task.contract import contract_for
 from spatialbot_sim.workers import run_jobs
 
 GIVE_UP_AFTER = 5
@@ -47,7 +48,7 @@ def evaluate(
     """
     started = time.monotonic()
     configs = _check_checkpoints(plan)
-    weights = {name: provenance.sha256(Path(name) / "model.safetensors") for name in configs}
+    weights = {name: sha256_of(Path(name) / "model.safetensors") for name in configs}
     log = EvaluationLog(plan.out, plan.to_json() | {"sha256": weights}, fresh)
     wanted = plan.jobs()
     missing = [job for job in wanted if job.key not in log.finished]

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from spatialbot_policy import provenance
 from spatialbot_policy.config import PolicyConfig, to_dict
-from spatialbot_sim.evaluation import provenance
 from spatialbot_sim.evaluation.log import Entry
 from spatialbot_sim.evaluation.plan import EvaluationPlan
 from spatialbot_sim.evaluation.report import write_html

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from spatialbot_policy.types import ActionChunk, ActionStep, Observation, Policy
-from spatialbot_sim.collection.record import failure_kind
 from spatialbot_sim.evaluation.film import Film
 from spatialbot_sim.experts.choose import expert_for
+from spatialbot_sim.task.failures import failure_kind
 from spatialbot_sim.task.robot import SimRobot
 
 EXPERT = "expert"

@@ -78,8 +78,8 @@ def check_there(checkpoint: Path) -> None:
 
 def join_films(out: Path, videos: list[str]) -> Path | None:
     """Write all films of the demo after each other into one; None without films."""
-    from spatialbot_sim.evaluation.contract import SPATIAL_CONTRACT
     from spatialbot_sim.evaluation.film import join_mp4
+    from spatialbot_sim.task.contract import SPATIAL_CONTRACT
 
     if not videos:
         return None

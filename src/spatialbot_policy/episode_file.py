@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
 import struct
 from collections import Counter
@@ -165,15 +164,6 @@ def _check_channel(channel: Channel, schema: Schema | None, wanted: str, path: P
             f"{path} is a foreign recording: topic {channel.topic} is {name} as "
             f"'{channel.message_encoding}', an episode has {wanted} as 'cdr'; remap the topic when recording"
         )
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file in hexadecimal."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def sync_directory(path: Path) -> None:

@@ -5,11 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -205,26 +202,3 @@ def _plain(value: object) -> object:
     raise EpisodeError(
         f"'extra' cannot hold {type(value).__name__}; use numbers, strings, lists and mappings"
     )
-
-
-@cache
-def software_version() -> str:
-    """Version of the installed package, "unknown" when it runs from a bare source tree."""
-    try:
-        return metadata.version("spatialbot")
-    except metadata.PackageNotFoundError:
-        return "unknown"
-
-
-@cache
-def git_commit() -> str | None:
-    """Commit of the source tree this code runs from; None when it is installed elsewhere or has no commit."""
-    root = Path(__file__).resolve().parents[2]
-    if not (root / ".git").exists():
-        return None
-    command = ["git", "-C", str(root), "rev-parse", "--verify", "HEAD"]
-    try:
-        result = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return result.stdout.strip() or None

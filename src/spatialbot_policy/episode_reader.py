@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from spatialbot_policy import episode_messages as messages
 from spatialbot_policy import episode_topics as topics
-from spatialbot_policy.episode_file import read_messages, sha256_of
+from spatialbot_policy.episode_file import read_messages
 from spatialbot_policy.episode_info import INFO_FILE, MCAP_FILE, EpisodeInfo
 from spatialbot_policy.episode_join import check_join, required_topics
 from spatialbot_policy.errors import EpisodeError
+from spatialbot_policy.provenance import sha256_of
 from spatialbot_policy.types import (
     ActionStep,
     DepthArray,

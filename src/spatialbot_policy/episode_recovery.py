@@ -12,12 +12,13 @@ from pathlib import Path
 
 from spatialbot_policy import episode_messages as messages
 from spatialbot_policy.dataset import Dataset, episode_path, partial_path
-from spatialbot_policy.episode_file import McapSink, read_messages, sha256_of
+from spatialbot_policy.episode_file import McapSink, read_messages
 from spatialbot_policy.episode_info import INFO_FILE, MCAP_FILE, EpisodeInfo, Outcome
 from spatialbot_policy.episode_join import check_join, last_complete_step, required_topics
 from spatialbot_policy.episode_topics import CAMERA_INFO, CameraIntrinsics, camera_info_topic, topic_types
 from spatialbot_policy.episode_writer import finish_episode, rename_into_place
 from spatialbot_policy.errors import EpisodeError
+from spatialbot_policy.provenance import sha256_of
 
 _SALVAGED = "episode.recovered.mcap"
 

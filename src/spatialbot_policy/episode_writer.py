@@ -13,18 +13,17 @@ from types import TracebackType
 from spatialbot_policy import episode_messages as messages
 from spatialbot_policy import episode_topics as topics
 from spatialbot_policy.dataset import Dataset, episode_path, partial_path
-from spatialbot_policy.episode_file import McapSink, sha256_of, sync_directory
+from spatialbot_policy.episode_file import McapSink, sync_directory
 from spatialbot_policy.episode_info import (
     INFO_FILE,
     MCAP_FILE,
     EpisodeInfo,
     Outcome,
-    git_commit,
-    software_version,
 )
 from spatialbot_policy.episode_join import check_join, required_topics
 from spatialbot_policy.episode_topics import CameraIntrinsics
 from spatialbot_policy.errors import EpisodeError
+from spatialbot_policy.provenance import git_commit, sha256_of, software_version
 from spatialbot_policy.types import ActionStep, FloatArray, RgbdFrame, RobotState
 
 _log = logging.getLogger(__name__)

@@ -23,9 +23,9 @@ from spatialbot_policy.episode import (
     EpisodeReader,
     EpisodeWriter,
 )
-from spatialbot_policy.episode_file import sha256_of
 from spatialbot_policy.episode_messages import encode_instruction, schema_text
 from spatialbot_policy.errors import EpisodeError
+from spatialbot_policy.provenance import sha256_of
 from spatialbot_policy.types import RgbdFrame
 
 

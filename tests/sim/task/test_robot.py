@@ -12,7 +12,7 @@ from tests.sim.views import look_at, measured_depth_m
 
 from spatialbot_policy.errors import TaskError
 from spatialbot_policy.types import ActionStep, Observation, RobotState
-from spatialbot_sim.evaluation.contract import SPATIAL_CONTRACT, contract_of
+from spatialbot_sim.task.contract import SPATIAL_CONTRACT, contract_of
 from spatialbot_sim.task.robot import SPATIAL_TASK, SimRobot
 from spatialbot_sim.task.scene import Shape
 

@@ -12,9 +12,9 @@ import torch
 from tests.sim.views import look_at, measured_depth_m
 
 from spatialbot_policy.types import ActionStep
-from spatialbot_sim.collection.record import failure_kind
 from spatialbot_sim.experts.choose import expert_for
 from spatialbot_sim.experts.pick_place import Limits, PickPlaceState, pick_place_action, spatial_state
+from spatialbot_sim.task.failures import failure_kind
 from spatialbot_sim.task.robot import SimRobot
 from spatialbot_sim.task.scene import Family, Role, Shape, sample_scene
 

@@ -1,12 +1,10 @@
-"""What a checkpoint must agree on with the simulator to be evaluated: cameras, rate, bounds, unseen seeds."""
+"""What a simulated task promises, and a checkpoint or data set must agree on: cameras, rate, bounds."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from spatialbot_policy.config import CameraConfig, PolicyConfig
-from spatialbot_policy.errors import CheckpointError
 from spatialbot_policy.types import Observation
 from spatialbot_sim.task.robot import SPATIAL_TASK, SimRobot
 from spatialbot_sim.task.workplace import (
@@ -85,23 +83,3 @@ def contract_for(task: str) -> SimulatorContract:
         return contract_of(robot, robot.reset(0))
     finally:
         robot.close()
-
-
-def check_unseen(policy: PolicyConfig, seeds: Iterable[int], name: str) -> None:
-    """Refuse seeds that policy.yaml says the checkpoint was trained on.
-
-    Read from its training summary: `seed_min` and `seed_max` (both included), or a list `seeds`.
-
-    Raises:
-        CheckpointError: a seed is among them.
-    """
-    summary = policy.training
-    listed, first, last = summary.get("seeds"), summary.get("seed_min"), summary.get("seed_max")
-    seen = set(listed) if isinstance(listed, list | tuple) else set()
-    span = range(first, last + 1) if isinstance(first, int) and isinstance(last, int) else range(0)
-    for seed in seeds:
-        if seed in seen or seed in span:
-            raise CheckpointError(
-                f"the checkpoint {name} was trained on seed {seed}, says its policy.yaml; evaluate on scenes "
-                "that it has not seen with another --first-seed, or train it on other seeds"
-            )

@@ -1,4 +1,4 @@
-"""Where a result comes from: versions, commit, machine and the checksum of the weights."""
+"""Where recordings and results come from: versions, commit, machine and checksums."""
 
 from __future__ import annotations
 
@@ -6,10 +6,20 @@ import hashlib
 import os
 import platform
 import subprocess
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
 PACKAGES = ("spatialbot", "torch", "transformers", "mani-skill", "sapien", "numpy")
+
+
+@cache
+def software_version() -> str:
+    """Version of the installed package, "unknown" when it runs from a bare source tree."""
+    try:
+        return metadata.version("spatialbot")
+    except metadata.PackageNotFoundError:
+        return "unknown"
 
 
 def versions() -> dict[str, str]:
@@ -43,10 +53,16 @@ def _processor() -> str:
     return names[0] if names else platform.machine()
 
 
+@cache
 def git_commit() -> str | None:
-    """Commit of the source tree, marked "-dirty" when tracked files differ; None outside a git checkout."""
-    folder = Path(__file__).resolve().parent
-    command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    """Commit of the source tree this code runs from, marked "-dirty" when tracked files differ.
+
+    None when it is installed elsewhere or has no commit.
+    """
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return None
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
     except (OSError, subprocess.SubprocessError):
@@ -54,8 +70,8 @@ def git_commit() -> str | None:
     return answer.stdout.strip() or None
 
 
-def sha256(path: Path) -> str:
-    """Checksum of a file, in hexadecimal."""
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file in hexadecimal."""
     with path.open("rb") as stream:
         digest = hashlib.sha256()
         while chunk := stream.read(1 << 20):
