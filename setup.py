@@ -17,9 +17,11 @@ NAME = "spatialbot"
 FOLDERS = {
     "spatialbot_cli": "src/spatialbot_cli",
     "spatialbot_policy": "src/spatialbot_policy",
+    "spatialbot_ros": "src/spatialbot_ros",
     "spatialbot_sim": "sim",
     "spatialbot_training": "training",
 }
+NODES = ("arm", "camera", "policy", "recorder", "replay", "sim", "teleop")
 
 
 def all_packages() -> list[str]:
@@ -38,6 +40,16 @@ def version() -> str:
     return text
 
 
+def shared_files() -> list[tuple[str, list[str]]]:
+    """What `ros2 launch` looks for under share/spatialbot: launch and parameter files, folder by folder."""
+    root = Path(__file__).resolve().parent
+    folders: dict[str, list[str]] = {}
+    for path in sorted([*root.glob("launch/**/*.yaml"), *root.glob("config/**/*.yaml")]):
+        relative = path.relative_to(root)
+        folders.setdefault(f"share/{NAME}/{relative.parent}", []).append(str(relative))
+    return list(folders.items())
+
+
 setup(
     name=NAME,
     version=version(),
@@ -45,11 +57,17 @@ setup(
     python_requires=">=3.10,<3.14",
     packages=all_packages(),
     package_dir=FOLDERS,
-    package_data={"": ["py.typed", "*.yaml", "*.json", "*.md"]},
+    package_data={"": ["py.typed", "*.yaml", "*.json", "*.md", "*.msg", "*.srv", "*.action"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml"]),
+        *shared_files(),
     ],
-    entry_points={"console_scripts": ["spatialbot = spatialbot_cli.main:main"]},
+    entry_points={
+        "console_scripts": [
+            "spatialbot = spatialbot_cli.main:main",
+            *(f"{node}_node = spatialbot_ros.nodes.{node}_node:main" for node in NODES),
+        ]
+    },
     zip_safe=True,
 )

@@ -15,4 +15,4 @@ links=build/import-names
 mkdir -p "$links"
 ln -sfn ../../training "$links/spatialbot_training"
 ln -sfn ../../sim "$links/spatialbot_sim"
-.venv/bin/mypy src/spatialbot_policy src/spatialbot_cli "$links/spatialbot_training" "$links/spatialbot_sim"
+.venv/bin/mypy src/spatialbot_policy src/spatialbot_ros src/spatialbot_cli "$links/spatialbot_training" "$links/spatialbot_sim"

@@ -91,8 +91,8 @@ install_torch
 if .venv/bin/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 13))'; then
   install_maniskill_without_mplib
 fi
-say "installing the project with its simulator and development extras"
-pip_install -e '.[sim,dev]'
+say "installing the project with its simulator, robot and development extras"
+pip_install -e '.[sim,robot,dev]'
 restore_headless_opencv
 fingerprint >"$STAMP"
 say "ready: .venv/bin/spatialbot doctor checks the machine"
