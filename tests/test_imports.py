@@ -27,7 +27,13 @@ MAY_IMPORT = {
     "spatialbot_sim": ("spatialbot_sim", "spatialbot_policy", "spatialbot_ros.logic"),
     "spatialbot_ros.logic": ("spatialbot_ros.logic", "spatialbot_policy.types", "spatialbot_policy.errors"),
     "spatialbot_ros.convert": ("spatialbot_ros.convert", "spatialbot_ros.logic", "spatialbot_policy"),
-    "spatialbot_ros.arms": ("spatialbot_ros.arms", "spatialbot_ros.logic", "spatialbot_policy"),
+    "spatialbot_ros.arms": (
+        "spatialbot_ros.arms",
+        "spatialbot_ros.convert",
+        "spatialbot_ros.logic",
+        "spatialbot_policy",
+    ),
+    "spatialbot_ros.nodes.sim_node": ("spatialbot_ros", "spatialbot_policy", "spatialbot_sim"),
     "spatialbot_ros": ("spatialbot_ros", "spatialbot_policy"),
     "spatialbot_cli": (
         "spatialbot_cli",
@@ -149,6 +155,8 @@ PLANTED = [
         "from spatialbot_ros.nodes.arm import ArmNode",
         "arms may import only",
     ),
+    ("spatialbot_ros.nodes.arm", "import spatialbot_sim.task.robot", "spatialbot_ros may import only"),
+    ("spatialbot_ros.nodes.sim_streams", "import spatialbot_sim", "spatialbot_ros may import only"),
     ("spatialbot_policy.images", "import gymnasium as gym", "the simulator belongs into sim"),
     ("spatialbot_cli.collect", "import mani_skill.envs", "the simulator belongs into sim"),
 ]
@@ -168,6 +176,7 @@ ALLOWED = [
         "spatialbot_sim.evaluation.evaluate",
         "from spatialbot_ros.logic.safety import Guard\nimport simplejson",
     ),
+    ("spatialbot_ros.nodes.sim_node", "import rclpy\nfrom spatialbot_sim.task.robot import SimRobot"),
     ("spatialbot_ros.nodes.arm", "import rclpy\nfrom spatialbot_ros.arms import cartesian_pose"),
     (
         "spatialbot_cli.train",
