@@ -1,8 +1,7 @@
 """Conversion between this project's types and ROS 2 messages in CDR, for episodes.
 
 Messages are the standard ones of ROS 2 Humble, serialised by `rosbags`; no ROS installation is needed.
-Colour is `rgb8`. Depth follows REP 118: `16UC1` millimetres when every pixel fits 16 bits, otherwise
-`32FC1` metres, which is exact for whole millimetres up to `MAX_DEPTH_MM`.
+`image_encodings` turns their pixels into colour and depth.
 """
 
 from __future__ import annotations
@@ -14,10 +13,10 @@ from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from rosbags.serde import SerdeError
 from rosbags.typesys import Stores, get_typestore
 
+from spatialbot_policy import image_encodings
 from spatialbot_policy.action_space import ACTION_NAMES
 from spatialbot_policy.episode_topics import (
     ARM_JOINTS,
@@ -27,14 +26,14 @@ from spatialbot_policy.episode_topics import (
     FINGER_OPEN_M,
     IMAGE,
     JOINT_STATE,
-    MAX_DEPTH_MM,
     POSE,
     STRING,
     TERMINATE_NAME,
     TF_MESSAGE,
     CameraIntrinsics,
 )
-from spatialbot_policy.errors import EpisodeError
+from spatialbot_policy.errors import EpisodeError, FrameError
+from spatialbot_policy.image_encodings import EncodedImage
 from spatialbot_policy.types import ActionStep, DepthArray, FloatArray, RgbdFrame, RobotState, UInt8Array
 
 
@@ -86,8 +85,7 @@ def stamp_of(message: Any) -> int:
 
 def encode_color(frame: RgbdFrame) -> bytes:
     """Image message (`rgb8`) of a frame's colour."""
-    pixels = np.ascontiguousarray(frame.color).reshape(-1)
-    return _image(frame, "rgb8", pixels, frame.color.shape[1] * 3)
+    return _image(frame, image_encodings.encode_color(frame.color))
 
 
 def encode_depth(frame: RgbdFrame, depth_mm: DepthArray) -> bytes:
@@ -96,81 +94,49 @@ def encode_depth(frame: RgbdFrame, depth_mm: DepthArray) -> bytes:
     Raises:
         EpisodeError: a pixel is farther than `MAX_DEPTH_MM`.
     """
-    width = depth_mm.shape[1]
-    farthest = int(depth_mm.max(initial=0)) if depth_mm.dtype != np.uint16 else 0
-    if farthest <= np.iinfo(np.uint16).max:
-        pixels = np.ascontiguousarray(depth_mm, dtype="<u2").reshape(-1)
-        return _image(frame, "16UC1", pixels.view(np.uint8), width * 2)
-    if farthest > MAX_DEPTH_MM:
-        raise EpisodeError(
-            f"camera '{frame.camera}': a depth of {farthest} mm cannot be recorded (at most {MAX_DEPTH_MM} "
-            "mm); check the unit and mark invalid pixels with 0"
-        )
-    metres = (depth_mm.astype(np.float64) / 1000.0).astype("<f4").reshape(-1)
-    return _image(frame, "32FC1", metres.view(np.uint8), width * 4)
+    try:
+        return _image(frame, image_encodings.encode_depth(depth_mm))
+    except FrameError as error:
+        raise EpisodeError(f"camera '{frame.camera}': {error}") from error
 
 
-def _image(frame: RgbdFrame, encoding: str, data: UInt8Array, step: int) -> bytes:
-    height, width = frame.color.shape[:2]
+def _image(frame: RgbdFrame, image: EncodedImage) -> bytes:
     return _cdr(
         _new(
             IMAGE,
             header=_header(frame.stamp_ns, f"{frame.camera}_color_optical_frame"),
-            height=height,
-            width=width,
-            encoding=encoding,
+            height=image.height,
+            width=image.width,
+            encoding=image.encoding,
             is_bigendian=0,
-            step=step,
-            data=data,
+            step=image.step,
+            data=image.pixels,
         )
     )
 
 
 def decode_color(message: Any, topic: str) -> UInt8Array:
-    """(H, W, 3) uint8 view of an Image message.
+    """(H, W, 3) uint8 RGB of an Image message, as `image_encodings.decode_color` reads it.
 
     Raises:
-        EpisodeError: the image is not `rgb8` or its size and its data disagree.
+        EpisodeError: an unknown encoding, or the image's size and its data disagree.
     """
-    if message.encoding != "rgb8":
-        raise EpisodeError(
-            f"{topic}: colour must be 'rgb8', got '{message.encoding}'; convert it when recording"
-        )
-    _check_size(message, topic, 3)
-    pixels: UInt8Array = message.data.reshape(message.height, message.width, 3)
-    return pixels
+    try:
+        return image_encodings.decode_color(message)
+    except FrameError as error:
+        raise EpisodeError(f"{topic}: {error}") from error
 
 
 def decode_depth(message: Any, topic: str) -> DepthArray:
-    """(H, W) millimetres: uint16 of a `16UC1` message (a view), uint32 of a `32FC1` one; NaN becomes 0.
+    """(H, W) millimetres of an Image message, as `image_encodings.decode_depth` reads it.
 
     Raises:
         EpisodeError: another encoding, or size and data disagree.
     """
-    shape = (message.height, message.width)
-    if message.encoding == "16UC1":
-        _check_size(message, topic, 2)
-        millimetres: NDArray[np.uint16] = message.data.view("<u2").reshape(shape)
-        return millimetres
-    if message.encoding == "32FC1":
-        _check_size(message, topic, 4)
-        metres = np.nan_to_num(message.data.view("<f4").reshape(shape), nan=0.0, posinf=0.0, neginf=0.0)
-        rounded: NDArray[np.uint32] = np.rint(metres.astype(np.float64) * 1000.0).astype(np.uint32)
-        return rounded
-    raise EpisodeError(
-        f"{topic}: depth must be '16UC1' (millimetres) or '32FC1' (metres), got '{message.encoding}'; "
-        "record the aligned depth of the camera as it is"
-    )
-
-
-def _check_size(message: Any, topic: str, bytes_per_pixel: int) -> None:
-    wanted = message.height * message.width * bytes_per_pixel
-    if message.is_bigendian or len(message.data) != wanted:
-        raise EpisodeError(
-            f"{topic}: {message.width} x {message.height} '{message.encoding}' needs {wanted} little-endian "
-            f"bytes without row padding, got {len(message.data)}; the message is damaged or of a foreign "
-            "driver"
-        )
+    try:
+        return image_encodings.decode_depth(message)
+    except FrameError as error:
+        raise EpisodeError(f"{topic}: {error}") from error
 
 
 def encode_camera_info(camera: str, stamp_ns: int, intrinsics: CameraIntrinsics) -> bytes:
