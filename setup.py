@@ -41,10 +41,11 @@ def version() -> str:
 
 
 def shared_files() -> list[tuple[str, list[str]]]:
-    """What `ros2 launch` looks for under share/spatialbot: launch and parameter files, folder by folder."""
+    """What `ros2 launch` looks for under share/spatialbot: launch and parameter files, the shipped policy."""
     root = Path(__file__).resolve().parent
     folders: dict[str, list[str]] = {}
-    for path in sorted([*root.glob("launch/**/*.yaml"), *root.glob("config/**/*.yaml")]):
+    patterns = ("launch/**/*.yaml", "config/**/*.yaml", "checkpoints/*/*")
+    for path in sorted(path for pattern in patterns for path in root.glob(pattern)):
         relative = path.relative_to(root)
         folders.setdefault(f"share/{NAME}/{relative.parent}", []).append(str(relative))
     return list(folders.items())
