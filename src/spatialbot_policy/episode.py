@@ -7,7 +7,8 @@
 
 This module is the entrance. Behind it, in the order data takes: `episode_topics` names topics and types,
 `episode_messages` converts to and from CDR, `episode_file` appends chunks, `episode_writer` records and
-commits, `episode_join` says which messages make one step, `episode_reader` gives observations or arrays.
+commits (`episode_finish`), `episode_join` says which messages make one step, of a raw recording
+`episode_raw`, and `episode_reader` gives observations or arrays.
 """
 
 from spatialbot_policy.dataset import Dataset, DatasetCamera, DatasetConfig

@@ -69,6 +69,8 @@ class EpisodeInfo:
         kind: "demo", a trajectory, or "stills", unrelated scenes whose stamps are spaced wider than any
             gap a history bridges.
         extra: anything that JSON can hold.
+        join_tolerance_ms: 0 where all messages of a step share one stamp; otherwise a raw recording, whose
+            steps are made of the messages nearest to each picture, at most this far from it.
         index: number of the episode in its data set.
         outcome: None until committed.
         counts: messages per topic.
@@ -87,6 +89,7 @@ class EpisodeInfo:
     robot: str = "fr3"
     kind: str = "demo"
     extra: Mapping[str, object] = field(default_factory=dict)
+    join_tolerance_ms: float = 0.0
 
     index: int | None = None
     outcome: Outcome | None = None
@@ -106,6 +109,16 @@ class EpisodeInfo:
             raise EpisodeError(f"an episode's kind is one of {list(KINDS)}, got '{self.kind}'")
         if not self.instruction.strip():
             raise EpisodeError("an episode needs an instruction; pass the task in words")
+        if self.join_tolerance_ms < 0 or (self.join_tolerance_ms > 0 and self.kind != "demo"):
+            raise EpisodeError(
+                f"join_tolerance_ms is {self.join_tolerance_ms:g} for {self.kind}; it is 0, or more for the "
+                "raw recording of a demo"
+            )
+
+    @property
+    def join_tolerance_ns(self) -> int:
+        """`join_tolerance_ms` in nanoseconds; 0 for an exact join."""
+        return round(self.join_tolerance_ms * 1e6)
 
     @property
     def committed(self) -> bool:

@@ -16,6 +16,7 @@ from spatialbot_policy import episode_topics as topics
 from spatialbot_policy.episode_file import read_messages
 from spatialbot_policy.episode_info import INFO_FILE, MCAP_FILE, EpisodeInfo
 from spatialbot_policy.episode_join import check_join, required_topics
+from spatialbot_policy.episode_raw import align, check_instruction, header_stamp_ns
 from spatialbot_policy.errors import EpisodeError
 from spatialbot_policy.provenance import sha256_of
 from spatialbot_policy.types import (
@@ -102,13 +103,8 @@ class EpisodeReader:
 
     @cached_property
     def _arrays(self) -> EpisodeArrays:
-        decoded = self._decode()
-        stamps = {topic: list(values) for topic, values in decoded.items()}
-        self._check_counts(stamps)
-        check_join(
-            stamps, required_topics(self._depth_cameras(), self.info.kind), self.info.kind, str(self._mcap)
-        )
-        steps = stamps[topics.color_topic(self.cameras[0])]
+        decoded = self._decode_raw() if self.info.join_tolerance_ns else self._decode_exact()
+        steps = list(decoded[topics.color_topic(self.cameras[0])])
         color = {name: _stack(decoded, topics.color_topic(name)) for name in self.cameras}
         depth = {name: _stack(decoded, topics.depth_topic(name)) for name in self.cameras}
         joints = _stack(decoded, topics.JOINTS_TOPIC)
@@ -131,8 +127,8 @@ class EpisodeReader:
     def _depth_cameras(self) -> dict[str, bool]:
         return {name: topics.depth_topic(name) in self.info.counts for name in self.cameras}
 
-    def _decode(self) -> dict[str, dict[int, Any]]:
-        """Decoded values by topic and header stamp, in file order."""
+    def _decode_exact(self) -> dict[str, dict[int, Any]]:
+        """Decoded values by topic and step, which all messages of a step name in their headers."""
         types = topics.topic_types(self.cameras)
         decoded: dict[str, dict[int, Any]] = {}
         for message in read_messages(self._mcap, types):
@@ -141,10 +137,43 @@ class EpisodeReader:
             if stamp_ns in values:
                 raise EpisodeError(f"{self._mcap}: {message.topic} has two messages at stamp {stamp_ns} ns")
             values[stamp_ns] = value
+        stamps = {topic: list(values) for topic, values in decoded.items()}
+        self._check_counts({topic: len(values) for topic, values in decoded.items()})
+        required = required_topics(self._depth_cameras(), self.info.kind)
+        check_join(stamps, required, self.info.kind, str(self._mcap))
         return decoded
 
-    def _check_counts(self, stamps: Mapping[str, list[int]]) -> None:
-        found = {topic: len(values) for topic, values in stamps.items()}
+    def _decode_raw(self) -> dict[str, dict[int, Any]]:
+        """Decoded values by topic and step of a raw recording; what belongs to no step is not decoded."""
+        types = topics.topic_types(self.cameras)
+        stamps: dict[str, list[int]] = {}
+        for message in read_messages(self._mcap, types):
+            stamp_ns = header_stamp_ns(message.data, types[message.topic], message.log_time_ns)
+            stamps.setdefault(message.topic, []).append(stamp_ns)
+        self._check_counts({topic: len(values) for topic, values in stamps.items()})
+        sources = align(stamps, self._depth_cameras(), self.info.join_tolerance_ns, str(self._mcap))
+        check_instruction(stamps, min(sources[topics.color_topic(self.cameras[0])]), str(self._mcap))
+        sources[topics.INSTRUCTION_TOPIC] = {
+            stamp: stamp for stamp in sorted(set(stamps[topics.INSTRUCTION_TOPIC]))
+        }
+        wanted = {topic: set(chosen.values()) for topic, chosen in sources.items()}
+        found: dict[str, dict[int, Any]] = {topic: {} for topic in sources}
+        for message in read_messages(self._mcap, types):
+            stamp_ns = header_stamp_ns(message.data, types[message.topic], message.log_time_ns)
+            values = found.get(message.topic)
+            if values is None or stamp_ns not in wanted[message.topic] or stamp_ns in values:
+                continue
+            values[stamp_ns] = _decode_one(message.topic, message.data, message.log_time_ns, types)[1]
+        decoded = {
+            topic: {step: found[topic][stamp] for step, stamp in chosen.items()}
+            for topic, chosen in sources.items()
+        }
+        # where a person drove, what was executed is what was commanded
+        moved = decoded.get(topics.EXECUTED_TOPIC, {})
+        decoded[topics.ACTION_TOPIC] = moved | decoded.get(topics.ACTION_TOPIC, {})
+        return decoded
+
+    def _check_counts(self, found: Mapping[str, int]) -> None:
         for topic in sorted(set(found) | set(self.info.counts)):
             if found.get(topic, 0) != self.info.counts.get(topic, 0):
                 raise EpisodeError(

@@ -13,10 +13,11 @@ from pathlib import Path
 from spatialbot_policy import episode_messages as messages
 from spatialbot_policy.dataset import Dataset, episode_path, partial_path
 from spatialbot_policy.episode_file import McapSink, read_messages
+from spatialbot_policy.episode_finish import finish_episode, rename_into_place
 from spatialbot_policy.episode_info import INFO_FILE, MCAP_FILE, EpisodeInfo, Outcome
 from spatialbot_policy.episode_join import check_join, last_complete_step, required_topics
+from spatialbot_policy.episode_raw import count_raw_steps, header_stamp_ns
 from spatialbot_policy.episode_topics import CAMERA_INFO, CameraIntrinsics, camera_info_topic, topic_types
-from spatialbot_policy.episode_writer import finish_episode, rename_into_place
 from spatialbot_policy.errors import EpisodeError
 from spatialbot_policy.provenance import sha256_of
 
@@ -92,9 +93,10 @@ def _locked(mcap: Path) -> Iterator[None]:
 
 @dataclass
 class _Survey:
-    """What can be read of a cut-off file: the stamps of each topic, how many messages, the cameras."""
+    """What can be read of a cut-off file: log times and header stamps by topic, how many, the cameras."""
 
     stamps: dict[str, list[int]] = field(default_factory=dict)
+    header_stamps: dict[str, list[int]] = field(default_factory=dict)
     messages: int = 0
     intrinsics: dict[str, CameraIntrinsics] = field(default_factory=dict)
 
@@ -108,6 +110,8 @@ def _survey(mcap: Path, types: dict[str, str], cameras: Iterable[str]) -> _Surve
             if message.sequence != len(stamps):
                 break  # a chunk before this one is gone: what follows would leave a hole
             stamps.append(message.log_time_ns)
+            header_ns = header_stamp_ns(message.data, types[message.topic], message.log_time_ns)
+            survey.header_stamps.setdefault(message.topic, []).append(header_ns)
             survey.messages += 1
             camera = names.get(message.topic)
             if camera is not None and camera not in survey.intrinsics:
@@ -119,16 +123,29 @@ def _survey(mcap: Path, types: dict[str, str], cameras: Iterable[str]) -> _Surve
     return survey
 
 
+def _steps(survey: _Survey, info: EpisodeInfo, cameras: dict[str, bool], mcap: Path) -> tuple[int, int]:
+    """Log time up to which messages are kept, and the number of steps among them."""
+    if info.join_tolerance_ns:  # a raw recording needs no cut: its steps are chosen when it is read
+        last = max(max(stamps) for stamps in survey.stamps.values())
+        tolerance_ns = info.join_tolerance_ns
+        return last, count_raw_steps(
+            survey.header_stamps, cameras, survey.intrinsics, tolerance_ns, str(mcap)
+        )
+    complete = last_complete_step(survey.stamps)
+    if complete is None:
+        raise EpisodeError(f"{mcap} has no complete step; remove {mcap.parent} or record the episode again")
+    kept = {
+        topic: [stamp for stamp in stamps if stamp <= complete] for topic, stamps in survey.stamps.items()
+    }
+    return complete, check_join(kept, required_topics(cameras, info.kind), info.kind, str(mcap))
+
+
 def _salvage(partial: Path, final: Path, info: EpisodeInfo, cameras: dict[str, bool]) -> EpisodeInfo:
     """Copy the full steps into a new file, which replaces the old one when it is safe on disk."""
     mcap, copy = partial / MCAP_FILE, partial / _SALVAGED
     types = topic_types(tuple(cameras))
     survey = _survey(mcap, types, cameras)
-    last = last_complete_step(survey.stamps)
-    if last is None:
-        raise EpisodeError(f"{mcap} has no complete step; remove {partial} or record the episode again")
-    kept = {topic: [stamp for stamp in stamps if stamp <= last] for topic, stamps in survey.stamps.items()}
-    steps = check_join(kept, required_topics(cameras, info.kind), info.kind, str(mcap))
+    last, steps = _steps(survey, info, cameras, mcap)
     intrinsics = {name: survey.intrinsics[name] for name in cameras if name in survey.intrinsics}
     if len(intrinsics) < len(cameras):
         raise EpisodeError(

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
-import fcntl
 import logging
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
 from spatialbot_policy import episode_messages as messages
 from spatialbot_policy import episode_topics as topics
-from spatialbot_policy.dataset import Dataset, episode_path, partial_path
-from spatialbot_policy.episode_file import McapSink, sync_directory
+from spatialbot_policy.dataset import Dataset, DatasetCamera, episode_path, partial_path
+from spatialbot_policy.episode_file import McapSink
+from spatialbot_policy.episode_finish import finish_episode, remove_abandoned, remove_partial
 from spatialbot_policy.episode_info import (
-    INFO_FILE,
     MCAP_FILE,
     EpisodeInfo,
     Outcome,
 )
 from spatialbot_policy.episode_join import check_join, required_topics
+from spatialbot_policy.episode_raw import count_raw_steps, header_stamp_ns
 from spatialbot_policy.episode_topics import CameraIntrinsics
 from spatialbot_policy.errors import EpisodeError
-from spatialbot_policy.provenance import git_commit, sha256_of, software_version
+from spatialbot_policy.provenance import git_commit, software_version
 from spatialbot_policy.types import ActionStep, FloatArray, RgbdFrame, RobotState
 
 _log = logging.getLogger(__name__)
@@ -57,6 +56,7 @@ class EpisodeWriter:
         self._cameras = {camera.name: camera for camera in self._dataset.info.cameras}
         self._intrinsics: dict[str, CameraIntrinsics] = {}
         self._stamps: dict[str, list[int]] = {}
+        self._log_ns: dict[str, int] = {}
         self._instruction: tuple[int, str] | None = None
         self._info = dataclasses.replace(
             info, index=index, software_version=software_version(), git_commit=git_commit()
@@ -65,11 +65,12 @@ class EpisodeWriter:
         self._info.to_json()  # refuses what JSON cannot hold before anything is on disk
         self._claim(restart)
         self._info.save(self._partial, durable=False)  # of an episode that holds nothing yet
-        self._sink = McapSink(self._partial / MCAP_FILE, topics.topic_types(tuple(self._cameras)))
+        self._types = topics.topic_types(tuple(self._cameras))
+        self._sink = McapSink(self._partial / MCAP_FILE, self._types)
 
     def _claim(self, restart: bool) -> None:
         if restart and self._partial.is_dir():
-            _remove_abandoned(self._partial, self._info)
+            remove_abandoned(self._partial, self._info)
         try:
             self._partial.mkdir(parents=True)
         except FileExistsError as error:
@@ -156,6 +157,54 @@ class EpisodeWriter:
         """Append poses in the base frame: name to (3,) position in metres and (4,) quaternion x, y, z, w."""
         self._write(topics.TF_TOPIC, stamp_ns, messages.encode_transforms(stamp_ns, transforms))
 
+    def write_raw(self, topic: str, log_ns: int, data: bytes) -> None:
+        """Append one message as it was received; which of them make up a step is found when it is read.
+
+        Args:
+            topic: name in the topic contract.
+            log_ns: when it was received.
+            data: the message in CDR.
+
+        Raises:
+            EpisodeError: the episode is not raw (`EpisodeInfo.join_tolerance_ms`), the topic is not in the
+                contract, or the first message of a topic is not what the data set says.
+        """
+        if self._info.join_tolerance_ns == 0:
+            raise EpisodeError("raw messages need an EpisodeInfo whose join_tolerance_ms is more than 0")
+        self._require_open()
+        if topic not in self._types:
+            raise EpisodeError(f"{topic} is not in the topic contract: {', '.join(self._types)}")
+        stamp_ns = header_stamp_ns(data, self._types[topic], log_ns)
+        if topic not in self._stamps:
+            self._check_first(topic, data)
+        latest_ns = self._log_ns.get(topic, log_ns - 1)
+        self._log_ns[topic] = max(log_ns, latest_ns + 1)  # two messages of a burst may share their time
+        self._sink.write(topic, self._log_ns[topic], data)
+        self._stamps.setdefault(topic, []).append(stamp_ns)
+
+    def annotate(self, facts: Mapping[str, object]) -> None:
+        """Add to the `extra` of `episode.json` what is only known at the end.
+
+        Raises:
+            EpisodeError: JSON cannot hold it.
+        """
+        info = dataclasses.replace(self._info, extra={**self._info.extra, **facts})
+        info.to_json()
+        self._info = info
+
+    def _check_first(self, topic: str, data: bytes) -> None:
+        """Decode the first message of a topic, so that a recording that nobody can read ends at its start."""
+        message = messages.decode(data, self._types[topic], topic)
+        if topic == topics.JOINTS_TOPIC:
+            messages.decode_joints(message, topic)
+        for name, camera in self._cameras.items():
+            if topic == topics.camera_info_topic(name):
+                self._intrinsics[name] = messages.decode_camera_info(message)
+            elif topic == topics.color_topic(name):
+                _check_size(topic, messages.decode_color(message, topic).shape, camera)
+            elif topic == topics.depth_topic(name):
+                _check_size(topic, messages.decode_depth(message, topic).shape, camera)
+
     def _write(self, topic: str, stamp_ns: int, data: bytes) -> None:
         self._require_open()
         self._sink.write(topic, stamp_ns, data)
@@ -181,7 +230,7 @@ class EpisodeWriter:
         """
         result = Outcome.of(outcome)
         self._require_open()
-        steps = check_join(self._stamps, self._required, self._info.kind, str(self._partial))
+        steps = self._count_steps()
         intrinsics = {name: self._intrinsics[name] for name in self._cameras}
         self._sink.finish()
         self._info = finish_episode(
@@ -189,6 +238,14 @@ class EpisodeWriter:
         )
         self._sink.close()
         return self._info
+
+    def _count_steps(self) -> int:
+        where, tolerance_ns = str(self._partial), self._info.join_tolerance_ns
+        if tolerance_ns == 0:
+            return check_join(self._stamps, self._required, self._info.kind, where)
+        return count_raw_steps(
+            self._stamps, self._dataset.info.depth_cameras, self._intrinsics, tolerance_ns, where
+        )
 
     def discard(self) -> None:
         """Remove what was written; the index is free again.
@@ -210,73 +267,19 @@ class EpisodeWriter:
         """Leave a complete file in the `.partial` directory unless the episode was committed or discarded."""
         if self._sink.closed:
             return
-        self._sink.finish()
-        self._sink.close()
+        self.leave()
         if error is None:
             _log.warning("%s was neither committed nor discarded", self._partial)
 
-
-def finish_episode(
-    partial: Path,
-    final: Path,
-    info: EpisodeInfo,
-    sink: McapSink,
-    intrinsics: Mapping[str, CameraIntrinsics],
-    outcome: Outcome,
-    steps: int,
-) -> EpisodeInfo:
-    """Complete `episode.json` of a finished file and give the directory its final name."""
-    mcap = partial / MCAP_FILE
-    complete = dataclasses.replace(
-        info,
-        outcome=outcome,
-        counts=dict(sorted(sink.counts.items())),
-        steps=steps,
-        start_ns=sink.start_ns,
-        end_ns=sink.end_ns,
-        intrinsics=dict(intrinsics),
-        mcap_bytes=mcap.stat().st_size,
-        checksum=sha256_of(mcap),
-    )
-    complete.save(partial)
-    rename_into_place(partial, final)
-    return complete
+    def leave(self) -> None:
+        """Leave a complete file in the `.partial` directory, for `spatialbot episodes recover`."""
+        self._sink.finish()
+        self._sink.close()
 
 
-def rename_into_place(partial: Path, final: Path) -> None:
-    """Give a complete `.partial` its final name, durably; an episode that is there is never replaced."""
-    sync_directory(partial)
-    if final.exists():
-        raise EpisodeError(f"{final} exists; {partial} was kept, rename it to a free index")
-    os.rename(partial, final)
-    sync_directory(final.parent)
-
-
-def _remove_abandoned(partial: Path, info: EpisodeInfo) -> None:
-    """Remove a crashed worker's `.partial` of the same scene; refuse one of another scene or in use."""
-    mcap = partial / MCAP_FILE
-    if (partial / INFO_FILE).exists():
-        found = EpisodeInfo.load(partial)
-        if (found.seed, found.task, found.family) != (info.seed, info.task, info.family):
-            raise EpisodeError(
-                f"{partial} holds seed {found.seed} of {found.task}/{found.family}, not seed {info.seed} of "
-                f"{info.task}/{info.family}; take another index, one is never used for two scenes"
-            )
-    if not mcap.exists():
-        remove_partial(partial)
-        return
-    with open(mcap, "rb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise EpisodeError(
-                f"{partial} is being written by another process; wait for it to end"
-            ) from error
-        remove_partial(partial)
-
-
-def remove_partial(partial: Path) -> None:
-    """Remove a `.partial` directory, its `episode.json` last: it says whose index this is."""
-    for path in sorted(partial.iterdir(), key=lambda path: path.name == INFO_FILE):
-        path.unlink()
-    partial.rmdir()
+def _check_size(topic: str, shape: tuple[int, ...], camera: DatasetCamera) -> None:
+    if shape[:2] != (camera.height, camera.width):
+        raise EpisodeError(
+            f"{topic} is {shape[1]} x {shape[0]}, the data set says {camera}; set the camera accordingly or "
+            "record into another data set"
+        )
