@@ -9,7 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from spatialbot_policy.types import ActionChunk, ActionStep, Observation, Policy
+from spatialbot_ros.logic.reasons import Refusal
 from spatialbot_sim.evaluation.film import Film
+from spatialbot_sim.evaluation.guarded import GuardedRobot
 from spatialbot_sim.experts.choose import expert_for
 from spatialbot_sim.task.failures import failure_kind
 from spatialbot_sim.task.robot import SimRobot
@@ -31,7 +33,7 @@ class EpisodeResult:
         family: family of SpatialPickPlace, "" for other tasks.
         instruction: the words that the policy was given.
         success: whether the task was done.
-        failure: "" after a success, otherwise the kind of failure.
+        failure: "" after a success, otherwise the kind of failure, or why the guard refused an action.
         steps: control steps taken.
         seconds: time the episode took to compute.
         seen: the task's signs that were true at some step, e.g. "lifted".
@@ -102,7 +104,7 @@ def rollout(
     family: str = "",
     film: Film | None = None,
 ) -> EpisodeResult:
-    """Play the scene of a seed; the robot carries out the first step of each answer, as it does in the graph.
+    """Play the scene of a seed; the first step of each answer goes through the guard, as in the graph.
 
     Args:
         robot: simulated robot, with cameras unless the policy needs none.
@@ -115,15 +117,20 @@ def rollout(
     started = time.monotonic()
     policy.reset()
     observation = robot.reset(seed, family or None)
+    guarded = GuardedRobot(robot)
     instruction = observation.instruction
     flags: dict[str, bool] = {}
     seen: set[str] = set()
+    refused = ""
     steps = 0
     while steps < max_steps and not flags.get("success", False):
         action = policy.act(observation).steps[0]
         if film is not None:
             film.add(robot.picture(), observation)
-        result = robot.step(action)
+        result = guarded.step(action, observation)
+        if isinstance(result, Refusal):
+            refused = str(result.reason)
+            break
         observation, flags = result.observation, result.flags
         seen |= {name for name, value in flags.items() if value}
         steps += 1
@@ -132,6 +139,6 @@ def rollout(
     if film is not None:
         film.add(robot.picture(), observation)
     success = flags.get("success", False)
-    failure = "" if success else failure_kind(flags)
+    failure = "" if success else refused or failure_kind(flags)
     seconds = round(time.monotonic() - started, 3)
     return EpisodeResult(seed, family, instruction, success, failure, steps, seconds, tuple(sorted(seen)))

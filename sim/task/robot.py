@@ -14,6 +14,9 @@ import numpy as np
 from spatialbot_policy.episode import CameraIntrinsics
 from spatialbot_policy.errors import TaskError
 from spatialbot_policy.types import ActionStep, Observation, RgbdFrame, RobotState
+from spatialbot_ros.logic.action_target import opening_m, target_pose
+from spatialbot_ros.logic.pose import Pose
+from spatialbot_sim.task.controller import PoseController
 from spatialbot_sim.task.ground_truth import joints_of, pose_of, position_of
 from spatialbot_sim.task.workplace import CAMERA, IMAGE_SIZE, MAX_OPENING_M, SPATIAL_TASK
 
@@ -110,8 +113,7 @@ class SimRobot:
         self._render = render
         self._steps = 0
         arm = self.env.agent.controller.controllers["arm"].config
-        # from SI to the controller's [-1, 1] in each dimension; ManiSkill scales rotations by `rot_lower`
-        self._scale = np.array([1.0 / arm.pos_upper] * 3 + [1.0 / arm.rot_lower] * 3)
+        self._controller = PoseController(float(arm.pos_upper), abs(float(arm.rot_lower)))
         self._intrinsics: dict[str, CameraIntrinsics] = {}
         self._meanwhile: Callable[[], None] | None = None
         self._submit, self.env.capture_sensor_data = self.env.capture_sensor_data, self._capture
@@ -119,8 +121,8 @@ class SimRobot:
         gc.collect()
         gc.freeze()
         self.rate_hz = float(self.env.control_freq)
-        self.translation_bound_m = float(arm.pos_upper)
-        self.rotation_bound_rad = abs(float(arm.rot_lower))
+        self.translation_bound_m = self._controller.translation_bound_m
+        self.rotation_bound_rad = self._controller.rotation_bound_rad
 
     @property
     def instruction(self) -> str:
@@ -154,8 +156,18 @@ class SimRobot:
             action: what to do.
             meanwhile: work to do while the renderer draws; it must not touch the simulator.
         """
+        return self.move(target_pose(self.pose, action), opening_m(action.gripper_closure), meanwhile)
+
+    def move(self, target: Pose, finger_m: float, meanwhile: Callable[[], None] | None = None) -> StepResult:
+        """Go towards a tool pose for one control step, at most as far as the controller's bounds; look again.
+
+        Args:
+            target: tool pose in the robot base frame.
+            finger_m: where one finger shall go, 0 closed.
+            meanwhile: as in `step`.
+        """
         self._meanwhile = meanwhile
-        raw, _, _, _, info = self._env.step(self.command(action))
+        raw, _, _, _, info = self._env.step(self._controller.command(self.pose, target, finger_m))
         self._do_meanwhile()  # where nothing is rendered
         self._steps += 1
         flags = {
@@ -164,6 +176,11 @@ class SimRobot:
             if np.asarray(value).dtype == bool
         }
         return StepResult(self._observation(raw), flags)
+
+    @property
+    def pose(self) -> Pose:
+        """Tool pose in the robot base frame as it is now."""
+        return Pose(*_in_base(pose_of(self.env.agent.tcp), self.base_m))
 
     def _capture(self) -> None:
         """Hand the cameras to the renderer, and use the time until somebody asks for the pixels."""
@@ -176,10 +193,9 @@ class SimRobot:
             work()
 
     def command(self, action: ActionStep) -> np.ndarray:
-        """(7,) float32 within [-1, 1]: the action as ManiSkill's controller takes it, +1 an open gripper."""
-        vector = action.as_vector()
-        command = np.concatenate([vector[:6] * self._scale, [1.0 - 2.0 * vector[6]]])
-        return np.clip(command, -1.0, 1.0).astype(np.float32)
+        """(7,) float32 within [-1, 1]: the action as ManiSkill's controller takes it here and now."""
+        target = target_pose(self.pose, action)
+        return self._controller.command(self.pose, target, opening_m(action.gripper_closure))
 
     def picture(self) -> np.ndarray:
         """(H, W, 3) uint8 view of the human render camera, for videos."""

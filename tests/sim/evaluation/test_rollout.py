@@ -11,6 +11,7 @@ from tests.sim.policies import Failing, Terminating
 
 from spatialbot_policy.errors import TaskError
 from spatialbot_policy.types import ActionChunk, ActionStep, Observation
+from spatialbot_sim.evaluation.guarded import GuardedRobot
 from spatialbot_sim.evaluation.rollout import DoNothingPolicy, ExpertPolicy, make_policy, rollout
 from spatialbot_sim.task.robot import SimRobot
 from spatialbot_sim.task.scene import Role
@@ -95,3 +96,39 @@ def test_a_task_without_an_expert_is_refused_before_its_first_episode(blind_robo
     monkeypatch.setattr(blind_robot, "task", "LiftPegUpright-v1")
     with pytest.raises(TaskError, match="no scripted expert"):
         make_policy("expert", blind_robot)
+
+
+class Leaping:
+    """Moves up, and at its third step asks for what no arm can do."""
+
+    def reset(self) -> None:
+        self._steps = 0
+
+    def act(self, observation: Observation) -> ActionChunk:
+        self._steps += 1
+        leap = ActionStep(np.array([9.0, 0.0, 0.0]), np.zeros(3), 0.0)
+        return ActionChunk(observation.stamp_ns, (leap if self._steps == 3 else UP,))
+
+
+def test_an_action_that_the_guard_refuses_ends_the_episode_with_its_reason(blind_robot):
+    result = rollout(blind_robot, Leaping(), SEED, family="pick")
+    assert (result.success, result.failure, result.steps) == (False, "action_invalid", 2)
+
+
+def test_within_the_bounds_the_guard_changes_nothing(blind_robot):
+    """Bit by bit: with the guard in between, the arm goes where it would have gone without it."""
+    rng = np.random.default_rng(2)
+    commands = [
+        ActionStep(rng.uniform(-0.05, 0.05, 3), rng.uniform(-0.1, 0.1, 3), float(rng.integers(2)))
+        for _ in range(12)
+    ]
+    observation = blind_robot.reset(SEED, "pick")
+    guarded = GuardedRobot(blind_robot)
+    with_guard = []
+    for command in commands:
+        observation = guarded.step(command, observation).observation
+        with_guard.append(observation.state)
+    blind_robot.reset(SEED, "pick")
+    for command, state in zip(commands, with_guard, strict=True):
+        bare = blind_robot.step(command).observation.state
+        assert np.array_equal(bare.joint_positions_rad, state.joint_positions_rad)

@@ -12,6 +12,8 @@ from tests.sim.views import look_at, measured_depth_m
 
 from spatialbot_policy.errors import TaskError
 from spatialbot_policy.types import ActionStep, Observation, RobotState
+from spatialbot_ros.logic.action_target import opening_m, target_pose
+from spatialbot_ros.logic.pose import Pose
 from spatialbot_sim.task.contract import SPATIAL_CONTRACT, contract_of
 from spatialbot_sim.task.robot import SPATIAL_TASK, SimRobot
 from spatialbot_sim.task.scene import Shape
@@ -89,6 +91,25 @@ def test_an_action_beyond_the_bounds_is_carried_out_at_the_bounds(blind_robot):
         return blind_robot.step(action((bound * scale, 0, -bound * scale))).observation
 
     assert_same(led_to(1.0), led_to(7.0))
+
+
+def test_an_action_is_a_move_to_its_target_pose_bit_for_bit(blind_robot):
+    """The graph sends target poses, `spatialbot evaluate` actions: both must be the same motion."""
+    commands = [
+        action(rng.uniform(-0.06, 0.06, 3), rng.uniform(-0.12, 0.12, 3), rng.uniform())
+        for rng in map(np.random.default_rng, range(6))
+    ]
+
+    def by_target(command: ActionStep) -> Observation:
+        state = blind_robot.observe().state
+        target = target_pose(Pose(state.tcp_position_m, state.tcp_quaternion_xyzw), command)
+        return blind_robot.move(target, opening_m(command.gripper_closure)).observation
+
+    blind_robot.reset(3)
+    stepped = [blind_robot.step(command).observation for command in commands]
+    blind_robot.reset(3)
+    for command, observation in zip(commands, stepped, strict=True):
+        assert_same(by_target(command), observation)
 
 
 def test_stamps_count_the_control_steps(blind_robot):
