@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
+from spatialbot_ros.convert import status
 from spatialbot_ros.logic.reasons import Refusal
 
 STATUS_QOS = QoSProfile(
     depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
 )
 """Who comes late gets the present status."""
-REASON_KEY = "reason"
+REASON_KEY = status.REASON_KEY
 
 
 class Reporter:
@@ -93,10 +94,4 @@ class Reporter:
 
     def _message(self, with_values: bool) -> DiagnosticStatus:
         level, reason, message = self._state or (DiagnosticStatus.STALE, "", "")
-        entries = {REASON_KEY: reason} | (self._values if with_values else {})
-        return DiagnosticStatus(
-            level=level,
-            name=self._name,
-            message=message,
-            values=[KeyValue(key=key, value=value) for key, value in entries.items()],
-        )
+        return status.make_status(level, self._name, reason, message, self._values if with_values else None)

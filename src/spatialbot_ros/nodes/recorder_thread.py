@@ -1,0 +1,104 @@
+"""Writes one episode in a thread of its own, so that a slow disk never holds up the graph."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+
+from spatialbot_policy.episode import EpisodeInfo, EpisodeWriter, Outcome
+from spatialbot_policy.errors import EpisodeError
+
+
+class RecorderThread:
+    """Takes messages at once and writes them later; a full queue drops what comes and counts it.
+
+    Args:
+        writer: of a raw episode; belongs to the thread until `commit`, `discard` or `leave`.
+        queue_bytes: how much may wait.
+        on_error: told once, in the thread, when the episode can no longer be written.
+    """
+
+    def __init__(self, writer: EpisodeWriter, queue_bytes: int, on_error: Callable[[], None]) -> None:
+        self._writer = writer
+        self._queue_bytes = queue_bytes
+        self._on_error = on_error
+        self._waiting: deque[tuple[str, int, bytes]] = deque()
+        self._waiting_bytes = 0
+        self._ended = False
+        self._changed = threading.Condition()
+        self.dropped = 0
+        """Messages that found the queue full."""
+        self.error = ""
+        """Why nothing is written any more."""
+        self._thread = threading.Thread(target=self._write, name="recorder", daemon=True)
+        self._thread.start()
+
+    def put(self, topic: str, log_ns: int, data: bytes) -> None:
+        """Hand over a message."""
+        with self._changed:
+            if self._waiting_bytes + len(data) > self._queue_bytes:
+                self.dropped += 1
+                return
+            self._waiting.append((topic, log_ns, data))
+            self._waiting_bytes += len(data)
+            self._changed.notify()
+
+    @property
+    def waiting_bytes(self) -> int:
+        """What waits for the disk."""
+        return self._waiting_bytes
+
+    def finish(self) -> None:
+        """Wait until everything that was handed over is written; nothing is taken from then on."""
+        with self._changed:
+            self._ended = True
+            self._changed.notify()
+        self._thread.join()
+
+    def commit(self, outcome: Outcome, facts: Mapping[str, object]) -> EpisodeInfo:
+        """Write what waits and complete the episode.
+
+        Raises:
+            EpisodeError: it has no complete step, or could not be written; the `.partial` stays.
+        """
+        self.finish()
+        if self.error:
+            raise EpisodeError(self.error)
+        self._writer.annotate(facts)
+        return self._writer.commit(outcome)
+
+    def discard(self) -> None:
+        """Remove the episode."""
+        self._drop_waiting()
+        self.finish()
+        self._writer.discard()
+
+    def leave(self) -> None:
+        """Write what waits and leave the `.partial`, which `spatialbot episodes recover` completes."""
+        self.finish()
+        self._writer.leave()
+
+    def _drop_waiting(self) -> None:
+        with self._changed:
+            self._waiting.clear()
+            self._waiting_bytes = 0
+
+    def _write(self) -> None:
+        while (item := self._next()) is not None:
+            if self.error:
+                continue
+            try:
+                self._writer.write_raw(*item)
+            except (EpisodeError, OSError) as error:
+                self.error = str(error)
+                self._on_error()
+
+    def _next(self) -> tuple[str, int, bytes] | None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._ended)
+            if not self._waiting:
+                return None
+            item = self._waiting.popleft()
+            self._waiting_bytes -= len(item[2])
+            return item
