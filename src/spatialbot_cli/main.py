@@ -19,6 +19,8 @@ VERBS = {
     "evaluate": "roll a policy out on unseen scenes and measure its success",
     "episodes": "list, check and recover recorded episodes",
     "demo": "roll out the shipped policy on a few scenes and write a report",
+    "graph": "run camera, policy and arm without ROS 2, and look inside",
+    "latency": "show where the time goes between camera and command in the graph that runs",
     "doctor": "check this machine and say how to mend what is missing",
 }
 
