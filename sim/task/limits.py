@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from spatialbot_ros.logic.arm_models import SIM_PANDA
 from spatialbot_ros.logic.guard_limits import GuardLimits
-from spatialbot_ros.logic.kinematics import ArmKinematics
-from spatialbot_ros.logic.safety import Guard
+from spatialbot_ros.logic.safety import Guard, guard_for
 
 SIM_LIMITS = GuardLimits(
     # the table is at z = 0; the fingers may be pressed on it, and a step may end below it
@@ -34,5 +33,4 @@ SIM_LIMITS = GuardLimits(
 
 def sim_guard() -> Guard:
     """The guard that the arm node has in simulation."""
-    kinematics = ArmKinematics(SIM_PANDA, SIM_LIMITS.joint_margin_rad, SIM_LIMITS.joint_velocity_scale)
-    return Guard(SIM_LIMITS, kinematics)
+    return guard_for(SIM_PANDA.name, SIM_LIMITS)

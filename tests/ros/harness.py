@@ -26,7 +26,7 @@ from std_srvs.srv import Trigger
 from spatialbot_ros import embedded
 
 START_NS = 1_000_000_000_000
-QUIET_S = 0.05  # a real middleware carries messages in its own threads: this long without any means idle
+QUIET_S = 0.015  # a real middleware carries messages in its own threads: this long without any means idle
 BUSY_S = 30.0  # wall time after which a graph that never comes to rest is an error
 
 

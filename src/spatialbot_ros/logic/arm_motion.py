@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from spatialbot_policy.types import ActionStep, FloatArray
 from spatialbot_ros.logic.action_target import delta_between, target_pose
+from spatialbot_ros.logic.guard_limits import GuardLimits
 from spatialbot_ros.logic.pose import Pose
 from spatialbot_ros.logic.pose_history import PoseHistory
 from spatialbot_ros.logic.reasons import Reason, Refusal
@@ -53,6 +54,14 @@ class ArmMotion:
         self._joints: tuple[int, FloatArray] | None = None
         self._goal: _Goal | None = None
         self._last: Command | None = None
+
+    def relimit(self, limits: GuardLimits) -> None:
+        """Go on under other limits; a latched refusal stays, a motion starts again from rest.
+
+        Raises:
+            ConfigError: a limit is outside its range; the old ones hold.
+        """
+        self._guard.relimit(limits)
 
     @property
     def latched(self) -> Refusal | None:

@@ -22,6 +22,7 @@ class GuardLimits:
         low=-1.2,
         high=1.2,
         length=3,
+        live=True,
     )
     box_max_m: tuple[float, ...] = parameter(
         (0.75, 0.45, 0.65),
@@ -29,14 +30,17 @@ class GuardLimits:
         low=-1.2,
         high=1.3,
         length=3,
+        live=True,
     )
-    max_step_m: float = parameter(0.06, "longest translation of one action, m", low=1e-4, high=0.5)
-    max_step_rad: float = parameter(0.2, "largest turn of one action, rad", low=1e-4, high=1.5)
-    max_speed_m_s: float = parameter(0.25, "speed of the tool, m/s", low=1e-3, high=1.7)
-    max_speed_rad_s: float = parameter(1.0, "angular speed of the tool, rad/s", low=1e-3, high=2.5)
-    max_acceleration_m_s2: float = parameter(2.0, "acceleration of the tool, m/s^2", low=1e-2, high=30.0)
+    max_step_m: float = parameter(0.06, "longest translation of one action, m", low=1e-4, high=0.5, live=True)
+    max_step_rad: float = parameter(0.2, "largest turn of one action, rad", low=1e-4, high=1.5, live=True)
+    max_speed_m_s: float = parameter(0.25, "speed of the tool, m/s", low=1e-3, high=1.7, live=True)
+    max_speed_rad_s: float = parameter(1.0, "angular speed of the tool, rad/s", low=1e-3, high=2.5, live=True)
+    max_acceleration_m_s2: float = parameter(
+        2.0, "acceleration of the tool, m/s^2", low=1e-2, high=30.0, live=True
+    )
     max_acceleration_rad_s2: float = parameter(
-        8.0, "angular acceleration of the tool, rad/s^2", low=1e-2, high=60.0
+        8.0, "angular acceleration of the tool, rad/s^2", low=1e-2, high=60.0, live=True
     )
     joint_margin_rad: float = parameter(
         0.05, "distance kept from each joint's position limit, rad", low=0.0, high=0.5
@@ -57,13 +61,13 @@ class GuardLimits:
         high=0.5,
     )
     max_action_age_ms: float = parameter(
-        300.0, "age of an action's observation at its arrival, ms", low=1.0, high=10_000.0
+        300.0, "age of an action's observation at its arrival, ms", low=1.0, high=10_000.0, live=True
     )
     max_tracking_error_m: float = parameter(
-        0.06, "distance between the last command and the measured pose, m", low=1e-3, high=1.0
+        0.06, "distance between the last command and the measured pose, m", low=1e-3, high=1.0, live=True
     )
     max_tracking_error_rad: float = parameter(
-        0.35, "turn between the last command and the measured pose, rad", low=1e-3, high=3.2
+        0.35, "turn between the last command and the measured pose, rad", low=1e-3, high=3.2, live=True
     )
     from_measured: bool = parameter(
         False, "start every command at the measured pose: one command for each action, as in simulation"

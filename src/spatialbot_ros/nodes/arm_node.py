@@ -21,13 +21,11 @@ from spatialbot_ros.convert.actions import to_action
 from spatialbot_ros.convert.stamps import stamp_ns
 from spatialbot_ros.convert.states import to_arm_joints, to_pose
 from spatialbot_ros.convert.status import is_ok
-from spatialbot_ros.logic.arm_models import arm_model
 from spatialbot_ros.logic.arm_motion import ArmMotion
 from spatialbot_ros.logic.arm_supervisor import JOINTS, POSE, ArmSupervisor, Change, Mode
-from spatialbot_ros.logic.kinematics import ArmKinematics
 from spatialbot_ros.logic.pose_history import PoseHistory
 from spatialbot_ros.logic.reasons import Reason, Refusal
-from spatialbot_ros.logic.safety import Guard
+from spatialbot_ros.logic.safety import guard_for
 from spatialbot_ros.nodes.arm_parameters import ArmParameters
 from spatialbot_ros.nodes.arm_telling import ArmTelling
 from spatialbot_ros.nodes.parameters import Parameters
@@ -47,9 +45,12 @@ class ArmNode(Node):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__("arm_node", **kwargs)
-        self._settings = Parameters(self, ArmParameters).value
+        parameters: Parameters[ArmParameters] = Parameters(self, ArmParameters)
+        self._settings = parameters.value
         self._telling = ArmTelling(self, self._settings)
-        self._motion = _make_motion(self._settings)
+        guard = guard_for(self._settings.arm, self._settings.guard)
+        self._motion = ArmMotion(guard, PoseHistory(_POSES_KEPT, self._settings.silences.pose_ns))
+        parameters.on_change(lambda settings: self._motion.relimit(settings.guard))
         self._gripper = make_gripper(self, self._settings.gripper)
         # last of what may be refused: it may hold on to the robot
         self._backend = make_backend(self, self._settings.backend_settings)
@@ -320,13 +321,6 @@ class ArmNode(Node):
 
     def _now_ns(self) -> int:
         return int(self.get_clock().now().nanoseconds)
-
-
-def _make_motion(settings: ArmParameters) -> ArmMotion:
-    limits = settings.guard
-    model = arm_model(settings.arm)
-    kinematics = ArmKinematics(model, limits.joint_margin_rad, limits.joint_velocity_scale)
-    return ArmMotion(Guard(limits, kinematics), PoseHistory(_POSES_KEPT, settings.silences.pose_ns))
 
 
 def main(args: Sequence[str] | None = None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from geometry_msgs.msg import PoseStamped
+from rclpy.parameter import Parameter
 from sensor_msgs.msg import JointState
 from tests.ros.harness import Graph
 from tests.ros.nodes.arm_bench import STEP_S, ArmBench, vector
@@ -174,3 +175,16 @@ def test_target_topic_and_frame_are_parameters(graph: Graph) -> None:
     targets: list[PoseStamped] = graph.record(PoseStamped, "/crisp/target_pose")
     ArmBench(graph, cartesian__topic="/crisp/target_pose").follow()
     assert targets and targets[0].header.frame_id == "base"
+
+
+def test_a_limit_changed_while_the_arm_moves_holds_from_then_on(graph: Graph) -> None:
+    bench = ArmBench(graph, guard__max_acceleration_m_s2=30.0).follow(move(x=0.02))
+    (result,) = bench.arm.set_parameters([Parameter("guard.max_step_m", value=0.004)])
+    assert result.successful
+    count = len(bench.executed)
+    bench.advance(0.2)
+    steps = [to_action_step(message).translation_m for message in bench.executed[count:]]
+    assert steps and all(np.linalg.norm(step) <= 0.004 + 1e-9 for step in steps)
+    for name, value in (("guard.max_step_m", -1.0), ("guard.joint_margin_rad", 0.2)):
+        (result,) = bench.arm.set_parameters([Parameter(name, value=value)])
+        assert not result.successful
