@@ -16,6 +16,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
+from spatialbot_ros.embedded import ros_is_here
+
 Status = Literal["ok", "note", "fail"]
 
 PYTHON_RANGE = ((3, 10), (3, 13))
@@ -137,13 +139,13 @@ def check_render_device(command: Sequence[str] | None = None, timeout_s: float =
 def check_ros2(root: Path = Path("/opt/ros")) -> Check:
     """Whether ROS 2 is installed and sourced; its absence is a note, since only the robot needs it."""
     distributions = sorted(path.parent.name for path in root.glob("*/setup.bash")) if root.is_dir() else []
-    if importlib.util.find_spec("rclpy") is not None:
+    if ros_is_here():
         return Check("ROS 2", "ok", f"rclpy importable, ROS_DISTRO={os.environ.get('ROS_DISTRO', 'not set')}")
     if distributions:
         names = ", ".join(distributions)
         mend = f". {root}/{distributions[-1]}/setup.bash"
         return Check("ROS 2", "note", f"installed but not sourced: {names}", mend)
-    detail = "not installed; simulation and training work without it"
+    detail = "not installed; only a robot needs it: `spatialbot graph` runs the nodes without"
     return Check("ROS 2", "note", detail, "https://docs.ros.org/en/jazzy/Installation.html")
 
 

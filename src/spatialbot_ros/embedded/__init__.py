@@ -7,6 +7,7 @@ matching subscriptions, whose queues wake the `executors`, which run the callbac
 
 from __future__ import annotations
 
+import importlib.machinery
 import importlib.util
 import sys
 
@@ -40,6 +41,8 @@ def install(force: bool = False) -> bool:
     from spatialbot_ros.embedded.modules import rclpy_modules
 
     modules = {**message_modules(), **rclpy_modules()}
+    for name, module in modules.items():  # libraries look for each other with find_spec
+        module.__spec__ = importlib.machinery.ModuleSpec(name, None)
     sys.modules.update(modules)
     _INSTALLED.extend(modules)
     return True

@@ -46,6 +46,7 @@ class ReplayParameters:
     pair_tolerance_ms: float = parameter(10.0, "pair_tolerance_ms of policy_node.", low=0.0, high=1000.0)
     camera_tolerance_ms: float = parameter(20.0, "camera_tolerance_ms of policy_node.", low=0.0, high=1000.0)
     patience_s: float = parameter(30.0, "Longest wait for an action in lockstep, s.", low=0.1, high=3600.0)
+    exit_when_done: bool = parameter(False, "End this node after the last frame.")
     action_topic: str = parameter(ACTION_TOPIC, "The policy's actions.")
     policy_status_topic: str = parameter("/spatialbot/policy/status", "Whether the policy is active.")
     recorded_action_topic: str = parameter("/spatialbot/recorded_action", "Where recorded actions go.")
@@ -204,7 +205,12 @@ class ReplayNode(Node):
         self._playing, self._first, self._next = False, None, None
         if self._player is not None:
             self._player.cancel()
-        (self._report.holding if refusal.reason is Reason.TASK_DONE else self._report.stopped)(refusal)
+        if refusal.reason is not Reason.TASK_DONE:
+            self._report.stopped(refusal)
+            return
+        self._report.holding(refusal)
+        if self._values.exit_when_done:
+            self.context.try_shutdown()
 
     def close(self) -> None:
         """Say that the play is over."""
