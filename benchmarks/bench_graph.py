@@ -2,7 +2,8 @@
 
 A camera, policy_node with a policy that stands still, arm_node and a robot run as the launch files run them:
 as threads of one process on the embedded graph, and as processes where a real ROS 2 can be imported.
-python -m benchmarks.bench_graph prints a table, and the figures as one line of JSON.
+python -m benchmarks.bench_graph prints a table, and the figures as one line of JSON; with ROS 2 sourced it
+measures both graphs, one after the other.
 """
 
 from __future__ import annotations
@@ -211,7 +212,9 @@ def _start_processes() -> Callable[[], None]:
 
 def _start_threads() -> Callable[[], None]:
     from spatialbot_ros.embedded.contexts import Context, own_default_context
+    from spatialbot_ros.embedded.launcher import take_turns
 
+    take_turns()
     contexts = {role: Context() for role in MAKE}
 
     def body(role: str) -> None:
@@ -237,25 +240,35 @@ def _start_threads() -> Callable[[], None]:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--role", choices=MAKE, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.role:
         start_role(arguments.role)
         return
     os.environ.setdefault("ROS_DOMAIN_ID", str(os.getpid() % 100 + 1))
+    figures = _without_ros(arguments.seconds) if ON_ROS else {}
     trace = measure(arguments.seconds)
     graph = "ros2" if ON_ROS else "embedded"
     print(f"{graph}, {SIZE[1]} x {SIZE[0]} RGB-D at {RATE_HZ:g} Hz, colour stamp to command without a model")
     print(trace.text())
     rows = {row.stage: row for row in trace.table()}
-    figures = {
-        f"{graph}: {stage}, {name} ms": round(getattr(rows[stage], f"{name}_ms"), 3)
-        for stage in STAGES
-        if stage in rows
-        for name in ("p50", "p99")
-    }
+    for stage in (stage for stage in STAGES if stage in rows):
+        for name in ("p50", "p99"):
+            figures[f"{graph}: {stage}, {name} ms"] = round(getattr(rows[stage], f"{name}_ms"), 3)
     print(json.dumps(figures | {f"{graph}: steps": rows["total"].count}))
+
+
+def _without_ros(seconds: float) -> dict[str, float]:
+    """The same on the embedded graph: in a process that does not see ROS 2."""
+    paths = [path for path in os.environ["PYTHONPATH"].split(os.pathsep) if "/opt/ros" not in path]
+    command = [sys.executable, "-m", "benchmarks.bench_graph", "--seconds", str(seconds)]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
+    output = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
+    table, _, figures = output.rstrip().rpartition("\n")
+    print(table)
+    found: dict[str, float] = json.loads(figures)
+    return found
 
 
 if __name__ == "__main__":
