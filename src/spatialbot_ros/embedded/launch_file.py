@@ -10,8 +10,8 @@ from typing import Any
 import yaml
 
 from spatialbot_policy.errors import ConfigError
+from spatialbot_policy.resources import NAME as PACKAGE
 from spatialbot_ros.embedded.launch_substitutions import Scope
-from spatialbot_ros.embedded.share import PACKAGE
 
 _NODE_KEYS = {
     "pkg", "exec", "name", "namespace", "output", "param", "remap", "args", "if", "unless", "emulate_tty",
