@@ -35,3 +35,7 @@ class TaskError(SpatialBotError):
 
 class PromptError(SpatialBotError):
     """An instruction or answer that cannot be written into, or read from, the prompt's form."""
+
+
+class ConversationError(SpatialBotError):
+    """A conversation that cannot be learned from or asked: roles, placeholders, images or length."""

@@ -9,6 +9,7 @@ from transformers.configuration_utils import PreTrainedConfig, SubConfigSpec
 
 from spatialbot_policy.errors import ConfigError
 from spatialbot_policy.model.conv_tower import ConvTowerConfig
+from spatialbot_policy.model.pretrained_tower import PretrainedTowerConfig
 
 PROJECTOR_TYPES = ("mlp2x_gelu",)
 
@@ -20,7 +21,8 @@ class SpatialBotConfig(PreTrainedConfig):
         vision_config: the tower; its `model_type` names an entry of the registry in `vision_tower`.
         text_config: any causal language model that transformers knows, e.g. `qwen2`.
         projector_type: "mlp2x_gelu".
-        action_bins: number of action tokens, shared by all dimensions of an action.
+        action_bins: number of action tokens, shared by all dimensions of an action; 0 for a model that only
+            converses.
         first_action_token_id: id of `<action_000>`; the others follow it without a gap.
         image_token_id: id of `<image>`, of which the processor writes `tokens_per_image` per image.
         cameras: "name WIDTHxHEIGHT" of each camera that the weights were trained with; empty = not stated.
@@ -62,7 +64,8 @@ class SpatialBotConfig(PreTrainedConfig):
                 f"unknown projector_type '{self.projector_type}'; use one of {', '.join(PROJECTOR_TYPES)}"
             )
         last = self.first_action_token_id + self.action_bins - 1
-        if not 0 <= self.first_action_token_id <= last < self.text_config.vocab_size:
+        acts = self.action_bins != 0
+        if acts and not 0 <= self.first_action_token_id <= last < self.text_config.vocab_size:
             raise ConfigError(
                 f"action tokens {self.first_action_token_id}..{last} do not fit a vocabulary of "
                 f"{self.text_config.vocab_size}; text_config.vocab_size must cover the tokenizer"
@@ -79,4 +82,5 @@ class SpatialBotConfig(PreTrainedConfig):
 
 
 AutoConfig.register(ConvTowerConfig.model_type, ConvTowerConfig, exist_ok=True)
+AutoConfig.register(PretrainedTowerConfig.model_type, PretrainedTowerConfig, exist_ok=True)
 AutoConfig.register(SpatialBotConfig.model_type, SpatialBotConfig, exist_ok=True)

@@ -93,6 +93,8 @@ class ConvTower(nn.Module):
     products u z and v z, in which a pinhole camera's metric position is linear.
     """
 
+    float32_only = True
+
     def __init__(self, config: ConvTowerConfig) -> None:
         super().__init__()
         self.config = config

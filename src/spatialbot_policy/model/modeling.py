@@ -55,6 +55,8 @@ class SpatialBotForActionPrediction(PreTrainedModel, GenerationMixin):
         self.vision_tower = build_tower(config.vision_config)
         self.projector = Mlp2xGeluProjector(config.vision_config.hidden_size, config.text_config.hidden_size)
         self.language_model = AutoModelForCausalLM.from_config(config.text_config)
+        if not as_tower(self.vision_tower).float32_only:
+            self._keep_in_fp32_modules_strict = ["projector"]
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:

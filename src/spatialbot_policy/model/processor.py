@@ -1,11 +1,10 @@
-"""Prompts and images to model inputs, and answers to labels: the model's Hugging Face processor."""
+"""Prompts, conversations and images to model inputs, and answers to labels: the model's processor."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
@@ -13,12 +12,21 @@ from torch import Tensor
 from transformers import AutoProcessor, BatchFeature, PreTrainedTokenizerFast
 from transformers.processing_utils import ProcessorMixin
 
-from spatialbot_policy.errors import ActionError, FrameError
+from spatialbot_policy.conversation import Role, Turn, count_images, plain_template
+from spatialbot_policy.conversation_config import ConversationTemplate
+from spatialbot_policy.errors import ActionError, ConversationError, FrameError
 from spatialbot_policy.model.configuration import SpatialBotConfig
 from spatialbot_policy.model.loss import IGNORE
+from spatialbot_policy.model.turn_tokens import encode_conversations
+from spatialbot_policy.prompt import PromptStyle, answer_separator, build_answer
 from spatialbot_policy.types import UInt8Array
 
-PLACEHOLDER = re.compile(r"<image (\d+)>")
+
+class Encoded(NamedTuple):
+    """Token ids of a text, and as many labels: -100 everywhere but on the answers and their ends."""
+
+    input_ids: tuple[int, ...]
+    labels: tuple[int, ...]
 
 
 class SpatialBotProcessor(ProcessorMixin):
@@ -39,44 +47,101 @@ class SpatialBotProcessor(ProcessorMixin):
         super().__init__(tokenizer, chat_template=chat_template)
         self.tokens_per_image = tokens_per_image
         self._prompt_ids = lru_cache(maxsize=4096)(self._tokenize)
+        self._answer_form = lru_cache(maxsize=4096)(self._encode_answer_form)
 
     def __call__(
         self,
         prompts: str | Sequence[str],
         images: Sequence[UInt8Array] | Sequence[Sequence[UInt8Array]] | None = None,
         answers: np.ndarray | None = None,
+        style: PromptStyle = PromptStyle.REFERENCE,
     ) -> BatchFeature:
-        """Prepare one prompt or a batch.
+        """Prepare one robot prompt or a batch of them.
 
         Args:
             prompts: one prompt, or B of them, with placeholders `<image 1>` .. `<image N>` in order.
             images: the prompt's (H, W, 3) uint8 images, or one such list per prompt, all of one size;
                 None leaves the images out (they are passed to the model as `image_embeds`).
             answers: (B, D) bins of the answers, for training.
+            style: wording of the answers.
 
         Returns:
             input_ids, attention_mask (B, L) padded on the left; pixel_values (N, 3, H, W) uint8 in
             reading order when images were given; labels (B, L) when answers were given.
 
         Raises:
-            FrameError: placeholders and images disagree, or an image is of another type or size.
+            FrameError: placeholders and images disagree in number, or an image is of another type or size.
+            ConversationError: placeholders out of order.
             ActionError: answers of another shape, or outside the bins.
         """
         texts = [prompts] if isinstance(prompts, str) else list(prompts)
-        rows = [list(self._prompt_ids(text)) for text in texts]
         batch: dict[str, Tensor] = {}
         if images is not None:
             groups = cast("Sequence[Sequence[UInt8Array]]", [images] if isinstance(prompts, str) else images)
             _check_counts(texts, groups)
             batch["pixel_values"] = self.stack_images([image for group in groups for image in group])
-        tails = [[] for _ in rows] if answers is None else self._answer_ids(answers, len(rows))
-        batch.update(self._pad([row + tail for row, tail in zip(rows, tails, strict=True)]))
-        if answers is not None:
-            labels = torch.full_like(batch["input_ids"], IGNORE)
-            width = len(tails[0])
-            labels[:, -width:] = batch["input_ids"][:, -width:]
-            batch["labels"] = labels
+        if answers is None:
+            batch.update(self.pad_rows([self._prompt_ids(text) for text in texts]))
+            return BatchFeature(batch)
+        self._check_answers(answers, len(texts))
+        encoded = [self.encode_action(text, row, style) for text, row in zip(texts, answers, strict=True)]
+        batch.update(self.pad_rows([row.input_ids for row in encoded], [row.labels for row in encoded]))
         return BatchFeature(batch)
+
+    def encode_action(
+        self, prompt: str, bins: np.ndarray, style: PromptStyle = PromptStyle.REFERENCE
+    ) -> Encoded:
+        """Encode a robot prompt with its action: action tokens, in the sentence that the style has for them.
+
+        Args:
+            prompt: with placeholders, as `build_prompt` writes it.
+            bins: (D,) bins of the action.
+            style: wording of the answer.
+
+        Raises:
+            ActionError: bins of another shape, or outside the vocabulary's.
+            ConversationError: placeholders out of order.
+            FrameError: a prompt longer than the model reads.
+        """
+        self._check_answers(np.asarray(bins)[None], 1)
+        form, places = self._answer_form(prompt, len(bins), style)
+        ids, labels = list(form.input_ids), list(form.labels)
+        for place, value in zip(places, np.asarray(bins).tolist(), strict=True):
+            ids[place] = labels[place] = self.first_action_token_id + int(value)
+        return Encoded(tuple(ids), tuple(labels))
+
+    def encode_turns(
+        self, turns: Sequence[Turn], template: ConversationTemplate, max_length: int | None = None
+    ) -> Encoded:
+        """Encode a conversation: labels on the answers and their end tokens alone.
+
+        Args:
+            turns: the user's with numbered placeholders; the last one may be a question to be answered.
+            template: the checkpoint's wording around the turns.
+            max_length: tokens that a conversation may have; None takes the tokenizer's own limit.
+
+        Raises:
+            ConversationError: roles or placeholders out of order, a turn that holds a special token, or a
+                conversation that is too long: nothing is ever cut off.
+        """
+        return self.encode_conversations([turns], template, max_length)[0]
+
+    def encode_conversations(
+        self,
+        conversations: Sequence[Sequence[Turn]],
+        template: ConversationTemplate,
+        max_length: int | None = None,
+    ) -> list[Encoded]:
+        """Encode several conversations as `encode_turns` does each, in one call of the tokenizer."""
+        limit = min(max_length or self.tokenizer.model_max_length, self.tokenizer.model_max_length)
+        rows = encode_conversations(self.tokenizer, conversations, template, self.tokens_per_image)
+        for ids, _ in rows:
+            if len(ids) > limit:
+                raise ConversationError(
+                    f"the conversation has {len(ids)} tokens ({ids.count(self.tokenizer.image_token_id)} of "
+                    f"images) and the limit is {limit}; shorten it, show fewer images, or raise the limit"
+                )
+        return [Encoded(ids, labels) for ids, labels in rows]
 
     def stack_images(self, images: Sequence[UInt8Array]) -> Tensor:
         """Stack images of one size: (N, 3, H, W) uint8.
@@ -95,19 +160,54 @@ class SpatialBotProcessor(ProcessorMixin):
                 )
         return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
 
+    def pad_rows(
+        self, rows: Sequence[Sequence[int]], labels: Sequence[Sequence[int]] | None = None
+    ) -> dict[str, Tensor]:
+        """Pad B rows of ids and their labels on the left: `input_ids`, `attention_mask`, `labels` (B, L)."""
+        longest = max(len(row) for row in rows)
+        input_ids = torch.full((len(rows), longest), self._pad_id, dtype=torch.long)
+        mask = torch.zeros((len(rows), longest), dtype=torch.long)
+        targets = torch.full((len(rows), longest), IGNORE, dtype=torch.long)
+        for index, row in enumerate(rows):
+            input_ids[index, longest - len(row) :] = torch.tensor(row)
+            mask[index, longest - len(row) :] = 1
+            if labels is not None:
+                targets[index, longest - len(row) :] = torch.tensor(labels[index])
+        padded = {"input_ids": input_ids, "attention_mask": mask}
+        return padded if labels is None else {**padded, "labels": targets}
+
+    @property
+    def _pad_id(self) -> int:
+        """Any id will do under the mask; some published tokenizers have no padding token."""
+        tokenizer = self.tokenizer
+        return int(tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id)
+
     def _tokenize(self, prompt: str) -> tuple[int, ...]:
-        image_count(prompt)
-        text = PLACEHOLDER.sub(self.tokenizer.image_token * self.tokens_per_image, prompt)
-        ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        ids = self._encode_robot_turns([Turn(Role.USER, prompt)], PromptStyle.REFERENCE).input_ids
         longest = self.tokenizer.model_max_length
-        if len(ids) >= longest:
+        if len(ids) > longest:
             raise FrameError(
                 f"the prompt has {len(ids)} tokens and the model reads {longest}; shorten the instruction or "
                 "the history (policy.yaml: history_length)"
             )
-        return (self.tokenizer.bos_token_id, *ids)
+        return ids
 
-    def _answer_ids(self, answers: np.ndarray, count: int) -> list[list[int]]:
+    def _encode_robot_turns(self, turns: Sequence[Turn], style: PromptStyle) -> Encoded:
+        tokenizer = self.tokenizer
+        template = plain_template(tokenizer.bos_token or "", tokenizer.eos_token, answer_separator(style))
+        return Encoded(*encode_conversations(tokenizer, [turns], template, self.tokens_per_image)[0])
+
+    def _encode_answer_form(
+        self, prompt: str, dimensions: int, style: PromptStyle
+    ) -> tuple[Encoded, tuple[int, ...]]:
+        """A prompt with an action of zeros, and the places of its tokens: what all its answers share."""
+        self._prompt_ids(prompt)
+        answer = build_answer("<action_000>" * dimensions, style)
+        form = self._encode_robot_turns([Turn(Role.USER, prompt), Turn(Role.ASSISTANT, answer)], style)
+        zero = self.first_action_token_id
+        return form, tuple(place for place, token in enumerate(form.labels) if token == zero)
+
+    def _check_answers(self, answers: np.ndarray, count: int) -> None:
         bins = self.action_bins
         if answers.ndim != 2 or len(answers) != count or answers.dtype.kind not in "iu":
             raise ActionError(
@@ -119,8 +219,6 @@ class SpatialBotProcessor(ProcessorMixin):
                 f"answers must be bins in 0..{bins - 1}, got {answers.min()}..{answers.max()}; "
                 "encode actions with the ActionSpace of policy.yaml"
             )
-        ids = answers.astype(np.int64) + self.first_action_token_id
-        return [[*row, self.tokenizer.eos_token_id] for row in ids.tolist()]
 
     @property
     def first_action_token_id(self) -> int:
@@ -132,37 +230,17 @@ class SpatialBotProcessor(ProcessorMixin):
         """Number of action tokens in the vocabulary."""
         return sum(token.startswith("<action_") for token in self.tokenizer.get_added_vocab())
 
-    def _pad(self, rows: list[list[int]]) -> dict[str, Tensor]:
-        longest = max(len(row) for row in rows)
-        input_ids = torch.full((len(rows), longest), self.tokenizer.pad_token_id, dtype=torch.long)
-        mask = torch.zeros((len(rows), longest), dtype=torch.long)
-        for index, row in enumerate(rows):
-            input_ids[index, longest - len(row) :] = torch.tensor(row)
-            mask[index, longest - len(row) :] = 1
-        return {"input_ids": input_ids, "attention_mask": mask}
-
     @property
     def model_input_names(self) -> list[str]:
         """The keys of a prepared batch."""
         return ["input_ids", "attention_mask", "pixel_values"]
 
 
-def image_count(prompt: str) -> int:
-    """Count the placeholders of a prompt; they must be `<image 1>`, `<image 2>`, ... in order."""
-    numbers = [int(number) for number in PLACEHOLDER.findall(prompt)]
-    if numbers != list(range(1, len(numbers) + 1)):
-        raise FrameError(
-            f"image placeholders must count up from <image 1>, got {numbers}; write prompts with "
-            "spatialbot_policy.prompt.build_prompt"
-        )
-    return len(numbers)
-
-
 def _check_counts(prompts: Sequence[str], images: Sequence[Sequence[UInt8Array]]) -> None:
     if len(images) != len(prompts):
         raise FrameError(f"{len(prompts)} prompts need as many lists of images, got {len(images)}")
     for prompt, group in zip(prompts, images, strict=True):
-        count = image_count(prompt)
+        count = count_images([Turn(Role.USER, prompt)])
         if count != len(group):
             raise FrameError(
                 f"the prompt names {count} images, but {len(group)} were given; build prompt and images "

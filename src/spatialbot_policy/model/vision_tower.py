@@ -9,14 +9,19 @@ from torch import Tensor, nn
 
 from spatialbot_policy.errors import ConfigError
 from spatialbot_policy.model.conv_tower import ConvTower
+from spatialbot_policy.model.pretrained_tower import PretrainedTower
 
 
 class VisionTower(Protocol):
     """What the model asks of a tower; its config has `tokens_per_image`, `images_per_frame`, `hidden_size`.
 
-    A frame is one colour image, or a colour image and the depth image after it. The flat feature
-    vector of a frame is what auxiliary training heads read; the tokens are computed from it.
+    A frame is what the tower reads together, `images_per_frame` images: one, or a colour image and the
+    depth image after it. The flat feature vector of a frame is what auxiliary training heads read; the
+    tokens are computed from it.
+    `float32_only` says whether its weights stay float32 when the model is loaded in half precision.
     """
+
+    float32_only: bool
 
     def __call__(self, images: Tensor) -> Tensor:
         """(N, 3, H, W) uint8 -> (N, tokens_per_image, hidden_size)."""
@@ -31,7 +36,7 @@ class VisionTower(Protocol):
         """Initialise the weights from nothing."""
 
 
-TOWERS: dict[str, Callable[[Any], nn.Module]] = {"conv": ConvTower}
+TOWERS: dict[str, Callable[[Any], nn.Module]] = {"conv": ConvTower, "pretrained": PretrainedTower}
 
 
 def build_tower(config: Any) -> nn.Module:

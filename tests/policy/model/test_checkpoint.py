@@ -13,6 +13,7 @@ import yaml
 
 from spatialbot_policy.action_space import ActionSpace
 from spatialbot_policy.config import CameraConfig, PolicyConfig
+from spatialbot_policy.conversation_config import ConversationConfig, ConversationTemplate
 from spatialbot_policy.depth import DepthVariant
 from spatialbot_policy.errors import CheckpointError
 from spatialbot_policy.model import (
@@ -21,6 +22,7 @@ from spatialbot_policy.model import (
     load_checkpoint,
     save_checkpoint,
 )
+from spatialbot_policy.model.checkpoint import load_conversation
 
 Small = tuple[SpatialBotForActionPrediction, SpatialBotProcessor]
 
@@ -216,3 +218,32 @@ def test_a_copy_elsewhere_loads(saved: Path, tmp_path: Path) -> None:
 def test_a_device_that_is_not_there_is_named_before_anything_is_read(tmp_path):
     with pytest.raises(CheckpointError, match="device 'bogus'.*use cpu"):
         load_checkpoint(tmp_path / "nowhere", device="bogus")
+
+
+def test_a_policy_can_be_asked_in_the_released_wording(
+    small: Small, policy_config: PolicyConfig, saved: Path
+) -> None:
+    checkpoint = load_conversation(saved)
+    conversation = checkpoint.conversation
+    assert checkpoint.policy == policy_config
+    assert (conversation.image_width, conversation.image_height) == (32, 32)
+    assert conversation.depth_variant is DepthVariant.PAPER and conversation.pad_color == (0, 0, 0)
+    assert (conversation.template.begin, conversation.template.end) == ("<bos>", "<eos>")
+
+
+def test_a_checkpoint_may_act_and_converse(small: Small, policy_config: PolicyConfig, saved: Path) -> None:
+    conversation = ConversationConfig(32, 32, template=ConversationTemplate(end="<eos>"), max_images=3)
+    save_checkpoint(saved, *small, policy_config, conversation)
+    assert load_checkpoint(saved).policy == policy_config
+    assert load_conversation(saved).conversation == conversation
+    save_checkpoint(saved, *small, policy_config)
+    assert not (saved / "conversation.yaml").exists()
+
+
+def test_an_end_token_that_the_tokenizer_lacks_is_refused(
+    small: Small, policy_config: PolicyConfig, tmp_path: Path
+) -> None:
+    with pytest.raises(CheckpointError, match=r"end tokens of conversation.yaml.*<\|endoftext\|>"):
+        save_checkpoint(tmp_path / "it", *small, policy_config, ConversationConfig(32, 32))
+    with pytest.raises(CheckpointError, match="needs a policy or a conversation"):
+        save_checkpoint(tmp_path / "it", *small)

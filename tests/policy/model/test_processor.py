@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from spatialbot_policy.errors import ActionError, FrameError
+from spatialbot_policy.errors import ActionError, ConversationError, FrameError
 from spatialbot_policy.model import SpatialBotForActionPrediction, SpatialBotProcessor
 from spatialbot_policy.prompt import PromptStyle, build_prompt
 
@@ -63,7 +63,7 @@ def test_another_number_of_lists_is_refused(small: Small) -> None:
 
 
 def test_placeholders_out_of_order_are_refused(small: Small) -> None:
-    with pytest.raises(FrameError, match="count up from <image 1>"):
+    with pytest.raises(ConversationError, match="count up from <image 1>"):
         small[1]("<image 2><image 1>go", images(2))
 
 
