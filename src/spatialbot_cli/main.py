@@ -15,14 +15,21 @@ from spatialbot_policy.errors import SpatialBotError
 
 VERBS = {
     "collect": "let the scripted experts record episodes in simulation",
-    "train": "train a policy on recorded episodes",
+    "train": "train on episodes and conversations, from nothing or from given weights",
+    "merge": "put what a run trained of a larger model back into that model",
+    "import": "read a released SpatialBot or Bunny checkpoint",
+    "export": "write a checkpoint in the released layout",
     "evaluate": "roll a policy out on unseen scenes and measure its success",
+    "ask": "converse with a checkpoint about images",
     "episodes": "list, check and recover recorded episodes",
     "demo": "roll out the shipped policy on a few scenes and write a report",
     "graph": "run camera, policy and arm without ROS 2, and look inside",
     "latency": "show where the time goes between camera and command in the graph that runs",
     "doctor": "check this machine and say how to mend what is missing",
 }
+
+# Verbs whose module cannot have their name.
+MODULES = {"import": "import_checkpoint"}
 
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
@@ -115,7 +122,7 @@ def _run(verb: str, arguments: list[str], debug: bool) -> int:
 
 def _load(verb: str) -> Callable[[list[str]], int]:
     # Only now: training imports torch, simulation a renderer, and `--help` should need neither.
-    module = importlib.import_module(f"spatialbot_cli.{verb}")
+    module = importlib.import_module(f"spatialbot_cli.{MODULES.get(verb, verb)}")
     return cast(Callable[[list[str]], int], module.main)
 
 

@@ -1,4 +1,4 @@
-"""Images on their way to the model: colour order, and the one resize with padding."""
+"""Images on their way to the model: colour order, and the ways of bringing them to the model's size."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from spatialbot_policy.errors import FrameError
 from spatialbot_policy.types import UInt8Array
@@ -84,12 +85,7 @@ class ResizePad:
         fitted = self._fitted(depth)
         if fitted == (self.height, self.width) == depth.shape[:2]:
             return depth
-        rows, columns = (
-            # The source pixel under the centre of each target pixel, in integers so that no edge is missed.
-            (2 * np.arange(target) + 1) * source // (2 * target)
-            for target, source in zip(fitted, depth.shape[:2], strict=True)
-        )
-        return self._pad(depth[rows[:, None], columns])
+        return self._pad(_pick(depth, fitted))
 
     def _fitted(self, image: NDArray[Any]) -> tuple[int, int]:
         """Height and width that the image takes inside the result."""
@@ -107,3 +103,98 @@ class ResizePad:
         top, left = (self.height - image.shape[0]) // 2, (self.width - image.shape[1]) // 2
         padded[top : top + image.shape[0], left : left + image.shape[1]] = image
         return padded
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Resize an image to width x height whatever its shape, as the authors' image processors do.
+
+    Attributes:
+        width: of the result, in pixels.
+        height: of the result, in pixels.
+
+    Raises:
+        FrameError: a size below one pixel.
+    """
+
+    width: int
+    height: int
+
+    def __post_init__(self) -> None:
+        ResizePad(self.width, self.height)  # refuses what is no size
+
+    def __call__(self, color: UInt8Array) -> UInt8Array:
+        """Resize (H, W, 3) colour: bicubic over the source pixels that a target pixel covers."""
+        _check_color(color)
+        if color.shape[:2] == (self.height, self.width):
+            return color
+        picture = Image.fromarray(np.ascontiguousarray(color))
+        return np.array(picture.resize((self.width, self.height), Image.Resampling.BICUBIC))
+
+    def nearest(self, depth: NDArray[Pixels]) -> NDArray[Pixels]:
+        """Resize (H, W[, C]) depth by picking pixels."""
+        if depth.ndim not in (2, 3) or depth.size == 0:
+            raise FrameError(f"an image to resize is a non-empty (H, W[, C]) array, got {depth.shape}")
+        return _pick(depth, (self.height, self.width))
+
+
+@dataclass(frozen=True)
+class PadSquare:
+    """Pad an image to a square on both sides, then resize it: how the released checkpoints saw images.
+
+    Depth images are padded with the same colour, as there, but resized by picking pixels.
+
+    Attributes:
+        width: of the result, in pixels.
+        height: of the result, in pixels.
+        fill: RGB of the padding; the released checkpoints take the mean of their image processor.
+
+    Raises:
+        FrameError: a size below one pixel, or a colour that is none.
+    """
+
+    width: int
+    height: int
+    fill: tuple[int, int, int] = (127, 127, 127)
+
+    def __post_init__(self) -> None:
+        ResizePad(self.width, self.height)
+        if len(self.fill) != 3 or not all(0 <= value <= 255 for value in self.fill):
+            raise FrameError(f"a padding colour is three values in 0..255, got {self.fill}")
+
+    def __call__(self, color: UInt8Array) -> UInt8Array:
+        """Pad and resize (H, W, 3) colour."""
+        return Stretch(self.width, self.height)(self._square(color))
+
+    def nearest(self, depth: UInt8Array) -> UInt8Array:
+        """Pad an encoded (H, W, 3) depth image and resize it by picking pixels."""
+        return Stretch(self.width, self.height).nearest(self._square(depth))
+
+    def _square(self, image: UInt8Array) -> UInt8Array:
+        _check_color(image)
+        height, width = image.shape[:2]
+        if height == width:
+            return image
+        side = max(height, width)
+        square = np.full((side, side, 3), self.fill, dtype=np.uint8)
+        top, left = (side - height) // 2, (side - width) // 2
+        square[top : top + height, left : left + width] = image
+        return square
+
+
+def _pick(image: NDArray[Pixels], size: tuple[int, int]) -> NDArray[Pixels]:
+    """Take the source pixel under the centre of each target pixel, in integers so that no edge is missed."""
+    if image.shape[:2] == size:
+        return image
+    rows, columns = (
+        (2 * np.arange(target) + 1) * source // (2 * target)
+        for target, source in zip(size, image.shape[:2], strict=True)
+    )
+    return np.asarray(image[rows[:, None], columns])
+
+
+def _check_color(image: NDArray[Any]) -> None:
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+        raise FrameError(
+            f"an image to resize is a non-empty (H, W, 3) uint8 array, got {image.shape} {image.dtype}"
+        )

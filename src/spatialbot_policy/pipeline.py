@@ -15,7 +15,7 @@ from spatialbot_policy.config import CameraConfig, PolicyConfig
 from spatialbot_policy.depth import DepthVariant
 from spatialbot_policy.errors import FrameError, HistoryError
 from spatialbot_policy.images import ResizePad
-from spatialbot_policy.prompt import PromptStyle, build_prompt
+from spatialbot_policy.prompt import PromptStyle, answer_lead, build_prompt
 from spatialbot_policy.types import ActionStep, Observation, RgbdFrame, UInt8Array
 
 FrameImages = tuple[RgbdFrame, UInt8Array | None]
@@ -132,7 +132,11 @@ class WritePrompt:
     image_count: int
 
     def __call__(self, instruction: str) -> str:
-        """Clean the instruction and write the prompt."""
+        """Clean the instruction and write the prompt, up to where the action tokens begin."""
+        return self.question(instruction) + answer_lead(self.style)
+
+    def question(self, instruction: str) -> str:
+        """The same without the words that lead to the action: what training gives, and is answered."""
         return build_prompt(instruction, self.image_count, self.style)
 
 
@@ -210,8 +214,12 @@ class Pipeline:
         return images
 
     def prompt(self, instruction: str) -> str:
-        """Write the prompt for an instruction and a whole history of images."""
+        """Write the prompt for an instruction and a whole history of images, ready for action tokens."""
         return self.write_prompt(instruction)
+
+    def question(self, instruction: str) -> str:
+        """Write the prompt without the words that lead to the action, which training asks for."""
+        return self.write_prompt.question(instruction)
 
     def __call__(self, history: Sequence[Observation]) -> ModelInputs:
         """Turn a history, newest first, into the model's inputs; the newest instruction counts.

@@ -66,6 +66,16 @@ def build_answer(action_text: str, style: PromptStyle) -> str:
     return _ANSWERS[style].format(action=action_text)
 
 
+def answer_separator(style: PromptStyle) -> str:
+    """Text between a prompt and its answer: nothing, or the space between two sentences."""
+    return "" if style is PromptStyle.REFERENCE else " "
+
+
+def answer_lead(style: PromptStyle) -> str:
+    """What stands between a prompt and its action: the robot answers from there on, action tokens alone."""
+    return answer_separator(style) + _ANSWERS[style].split("{action}")[0]
+
+
 def action_text_of(answer: str, style: PromptStyle) -> str:
     """Take the action's text form out of an answer: the inverse of `build_answer`.
 

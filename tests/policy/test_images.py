@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from PIL import Image
 
 from spatialbot_policy.depth import DepthVariant, decode, encode
 from spatialbot_policy.errors import FrameError
-from spatialbot_policy.images import ResizePad, to_rgb
+from spatialbot_policy.images import PadSquare, ResizePad, Stretch, to_rgb
 
 SIZES = st.integers(1, 24)
 
@@ -108,3 +109,54 @@ def test_bad_sizes_are_refused():
         ResizePad(0, 4)
     with pytest.raises(FrameError, match="non-empty"):
         ResizePad(4, 4).nearest(np.zeros((0, 4), np.uint16))
+
+
+@given(st.integers(1, 24), st.integers(1, 24))
+def test_padding_to_a_square_keeps_every_pixel_in_the_middle(height, width):
+    color = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    side, fill = max(height, width), (122, 116, 104)
+    square = PadSquare(side, side, fill)(color)
+    top, left = (side - height) // 2, (side - width) // 2
+    inside = np.zeros((side, side), bool)
+    inside[top : top + height, left : left + width] = True
+    assert np.array_equal(square[inside].reshape(color.shape), color)
+    assert (square[~inside] == fill).all()
+    assert np.array_equal(PadSquare(side, side, fill).nearest(color), square)
+
+
+def test_a_square_is_resized_as_pillow_does():
+    color = np.random.default_rng(0).integers(0, 256, (30, 30, 3), dtype=np.uint8)
+    expected = np.asarray(Image.fromarray(color).resize((12, 12), Image.Resampling.BICUBIC))
+    assert np.array_equal(PadSquare(12, 12)(color), expected)
+    assert np.array_equal(Stretch(12, 12)(color), expected)
+
+
+def test_stretching_takes_the_whole_image_whatever_its_shape():
+    color = np.zeros((4, 8, 3), np.uint8)
+    color[:, 4:] = 200
+    stretched = Stretch(4, 4)(color)
+    assert stretched.shape == (4, 4, 3) and stretched[0, 0, 0] < 50 and stretched[0, 3, 0] > 150
+    assert Stretch(8, 4)(color) is color
+
+
+@given(st.integers(1, 30), st.integers(1, 30), st.integers(1, 20))
+def test_stretched_and_padded_depth_holds_no_new_value(height, width, side):
+    depth_mm = np.random.default_rng(1).integers(1, 60_000, (height, width)).astype(np.uint16)
+    seen = set(depth_mm.ravel().tolist())
+    assert set(Stretch(side, side).nearest(depth_mm).ravel().tolist()) <= seen
+    image = encode(depth_mm, DepthVariant.RELEASED)
+    square = PadSquare(side, side).nearest(image)
+    pixels = {tuple(pixel) for pixel in square.reshape(-1, 3).tolist()}
+    assert pixels <= {tuple(pixel) for pixel in image.reshape(-1, 3).tolist()} | {(127, 127, 127)}
+
+
+def test_sizes_colours_and_arrays_that_are_none_are_refused():
+    with pytest.raises(FrameError, match="at least 1 pixel"):
+        Stretch(0, 4)
+    with pytest.raises(FrameError, match="three values in 0..255"):
+        PadSquare(4, 4, (0, 0, 300))
+    for fit in (Stretch(4, 4), PadSquare(4, 4)):
+        with pytest.raises(FrameError, match="uint8"):
+            fit(np.zeros((4, 4, 3), np.float32))
+    with pytest.raises(FrameError, match="non-empty"):
+        Stretch(4, 4).nearest(np.zeros((0, 4), np.uint16))
