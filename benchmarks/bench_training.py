@@ -6,6 +6,7 @@ python -m benchmarks.bench_training prints a table, then the figures as one line
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import statistics
 import time
@@ -16,15 +17,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spatialbot_policy.config import load_yaml
+from spatialbot_policy.config import PolicyConfig, load_yaml
 from spatialbot_policy.history import history_indices
 from spatialbot_policy.pipeline import build_pipeline
-from spatialbot_training.batches import Batch, BatchSource, Sampler
+from spatialbot_training.batches import Sampler
+from spatialbot_training.collate import Batch, Pick, collate
+from spatialbot_training.examples import EpisodeExamples
 from spatialbot_training.frame_store import FrameStore
-from spatialbot_training.learner import Learner, build_optimizer
+from spatialbot_training.learner import Learner
 from spatialbot_training.localisation import NAMES
 from spatialbot_training.network import build_network
 from spatialbot_training.recipe import Recipe
+from spatialbot_training.schedule import build_optimizer
 
 RECIPE = Path(__file__).resolve().parents[1] / "config" / "train" / "tiny.yaml"
 EPISODES, STEPS = 8, 25
@@ -32,7 +36,7 @@ EPISODES, STEPS = 8, 25
 
 def noise_store(recipe: Recipe) -> FrameStore:
     """Demonstrations and as many stills of noise in the size of the recipe; time does not depend on it."""
-    policy, rng = recipe.policy, np.random.default_rng(0)
+    policy, rng = _policy(recipe), np.random.default_rng(0)
     episode = np.repeat(np.arange(2 * EPISODES), STEPS)
     stills = episode >= EPISODES
     stamps = np.arange(len(episode)) * np.where(stills, 20_000_000_000, 100_000_000) + 1
@@ -59,13 +63,23 @@ def noise_store(recipe: Recipe) -> FrameStore:
     )
 
 
+def _policy(recipe: Recipe) -> PolicyConfig:
+    if recipe.policy is None:
+        raise ValueError(f"{RECIPE} has no policy, and its episodes cannot be drawn")
+    return recipe.policy
+
+
 def repeated(batch: Batch) -> Batch:
     """The same batch with the images of every history laid out, repeats and all."""
     images = len(batch.pixel_values) // len(batch.targets)
-    chosen = batch.history.flatten()
-    pixels = batch.pixel_values.unflatten(0, (-1, images))[chosen].flatten(0, 1)
-    places = torch.arange(len(chosen)).view_as(batch.history)
-    return Batch(pixels, places, batch.inputs, batch.targets[chosen], batch.rows)
+    frames = batch.slots[::images] // images
+    return dataclasses.replace(
+        batch,
+        pixel_values=batch.pixel_values[batch.slots],
+        slots=torch.arange(len(batch.slots)),
+        targets=batch.targets[frames],
+        first_images=torch.arange(len(frames)) * images,
+    )
 
 
 def stepper(learner: Learner, recipe: Recipe) -> Callable[[Batch], Tensor]:
@@ -91,13 +105,13 @@ def run(turns: int) -> dict[str, float]:
         RuntimeError: the losses differ, so the figures would mean nothing.
     """
     recipe = load_yaml(Recipe, RECIPE)
-    store, pipeline = noise_store(recipe), build_pipeline(recipe.policy)
+    store, pipeline = noise_store(recipe), build_pipeline(_policy(recipe))
     torch.manual_seed(0)
     model, processor = build_network(recipe, {pipeline.prompt(text) for text in set(store.instructions)})
     learner = Learner(model, recipe.schedule.rotation_weight)
-    source = BatchSource(store, pipeline, processor)
+    source = EpisodeExamples(store, pipeline, processor)
     rows = Sampler(store, recipe.data, seed=0).rows(0)
-    once = source.make(rows)
+    once = collate([Pick(0, int(row)) for row in rows], [source], processor)
     every = repeated(once)
     with torch.no_grad():
         losses = [float(learner(batch)[0]) for batch in (once, every)]

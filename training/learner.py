@@ -1,90 +1,163 @@
-"""What is trained: the policy network with the auxiliary head, their losses and their optimizer."""
+"""What is trained: the network with the auxiliary head, their losses, and validation's answers."""
 
 from __future__ import annotations
 
-import math
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from spatialbot_policy.model import SpatialBotForActionPrediction
+from spatialbot_policy.model.loss import IGNORE
 from spatialbot_policy.model.vision_tower import as_tower
-from spatialbot_training.batches import Batch
+from spatialbot_training.collate import Batch
 from spatialbot_training.localisation import LocalisationHead, localisation_loss
-from spatialbot_training.recipe import ScheduleConfig
 
-_ROTATIONS = slice(3, 6)  # of an action's dimensions
+_ROTATIONS = (3, 4, 5)  # of an action's dimensions
+
+
+class Totals(NamedTuple):
+    """What the losses of a whole batch are divided by, over all its parts and processes.
+
+    Attributes:
+        answers: sum of the weights of the answer tokens.
+        located: number of known localisation answers.
+    """
+
+    answers: float
+    located: float
 
 
 class Learner(nn.Module):
-    """The policy network with the auxiliary head that is left behind after training.
+    """The network with the auxiliary head that is left behind after training.
 
     Args:
         model: the network that ships.
         rotation_weight: weight of the three rotation tokens' losses against the other tokens'.
         dimensions: tokens of an action, 7 or 8.
+        localise: whether there is a head that says where things are.
     """
 
     def __init__(
-        self, model: SpatialBotForActionPrediction, rotation_weight: float, dimensions: int = 7
+        self,
+        model: SpatialBotForActionPrediction,
+        rotation_weight: float,
+        dimensions: int = 7,
+        localise: bool = True,
     ) -> None:
         super().__init__()
         self.model = model
-        self.head = LocalisationHead(model.config.vision_config.frame_feature_size)
+        self.head = LocalisationHead(model.config.vision_config.frame_feature_size) if localise else None
         self._rotation_weight, self._dimensions = rotation_weight, dimensions
 
-    def forward(self, batch: Batch, localise_only: bool = False) -> tuple[Tensor, Tensor]:
-        """Losses of a batch: answers (0 when `localise_only`) and localisation."""
-        features = as_tower(self.model.vision_tower).frame_features(batch.pixel_values)
-        where = localisation_loss(self.locate(features, len(batch.targets)), batch.targets)
+    def forward(
+        self, batch: Batch, localise_only: bool = False, totals: Totals | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Losses of a batch, or of one part of it.
+
+        Args:
+            batch: what to learn from.
+            localise_only: leave the language model out.
+            totals: of the whole batch that this is a part of; None when it is the whole.
+
+        Returns:
+            loss of the answers (0 when `localise_only`) and of localisation (0 without a head). The losses
+            of all parts of a batch add up to those of the batch.
+        """
+        own = self.totals(batch) if totals is None else self.totals(batch, localise_only)
+        share = own if totals is None else totals
+        features = self._features(batch)
+        where = features.new_zeros(())
+        if self.head is not None:
+            answers = self.locate(features, batch)
+            where = localisation_loss(answers, batch.targets) * (own.located / max(share.located, 1.0))
         if localise_only:
-            return torch.zeros(()), where
+            return torch.zeros_like(where), where
+        embeds = self.model.embed_features(features)
         output = self.model(
             **batch.inputs,
-            image_embeds=gather_history(self.model, features, batch),
-            loss_weights=self._weights(batch.inputs["labels"]),
+            image_embeds=batch.gather(embeds),
+            loss_weights=self.token_weights(batch),
             answer_logits_only=True,
+            use_cache=False,
         )
-        return output.loss, where
+        return output.loss * (own.answers / share.answers) + self._unused(batch, embeds), where
 
-    def locate(self, features: Tensor, steps: int) -> Tensor:
-        """(frames of all steps, F) -> (steps, A) answers; with several cameras the first one's."""
-        answers: Tensor = self.head(features.view(steps, -1, features.shape[-1])[:, 0])
+    def totals(self, batch: Batch, localise_only: bool = False) -> Totals:
+        """What this batch adds to the totals of the whole."""
+        located = float((~torch.isnan(batch.targets)).sum()) if self.head is not None else 0.0
+        if localise_only:
+            return Totals(0.0, located)
+        answered = batch.inputs["labels"][:, 1:] != IGNORE
+        return Totals(float(self.token_weights(batch)[:, 1:][answered].double().sum()), located)
+
+    def answer(self, batch: Batch, prompts: dict[str, Tensor]) -> tuple[Tensor, Tensor | None]:
+        """Decode the actions that a batch's prompts ask for.
+
+        Args:
+            batch: its images; what its inputs hold is not looked at.
+            prompts: `input_ids` and `attention_mask` of the prompts without answers.
+
+        Returns:
+            (B, dimensions) bins, and the (M, A) localisation answers where there is a head.
+        """
+        features = self._features(batch)
+        embeds = batch.gather(self.model.embed_features(features))
+        bins = self.model.generate_actions({**prompts, "image_embeds": embeds}, self._dimensions)
+        return bins, None if self.head is None else self.locate(features, batch)
+
+    def say(self, batch: Batch, prompts: Tensor, tokens: int) -> Tensor:
+        """Go on with a batch's prompts in words, the likeliest first.
+
+        Args:
+            batch: its images; what its inputs hold is not looked at.
+            prompts: (B, L) ids of prompts of one length.
+            tokens: how many to add at most.
+
+        Returns:
+            (B, at most `tokens`) ids.
+        """
+        embeds = self.model.embed_features(self._features(batch))
+        said: Tensor = self.model.generate(
+            input_ids=prompts,
+            attention_mask=torch.ones_like(prompts),
+            image_embeds=batch.gather(embeds) if len(batch.slots) else None,
+            max_new_tokens=tokens,
+            do_sample=False,
+            pad_token_id=self.model.config.eos_token_id,
+        )
+        return said[:, prompts.shape[1] :]
+
+    def locate(self, features: Tensor, batch: Batch) -> Tensor:
+        """(tower frames, F) -> (M, A) answers; with several cameras in a frame the first one's."""
+        if self.head is None:
+            raise RuntimeError("this learner was made without a localisation head")
+        per_frame = self.model.config.vision_config.images_per_frame
+        answers: Tensor = self.head(features[batch.first_images // per_frame])
         return answers
 
-    def _weights(self, labels: Tensor) -> Tensor:
-        """(B, L) weights: the last labels are an action's tokens and the end; rotations weigh less."""
-        answer = torch.ones(self._dimensions + 1)
-        answer[_ROTATIONS] = self._rotation_weight
-        weights = torch.ones(labels.shape)
-        weights[:, -len(answer) :] = answer
+    def _features(self, batch: Batch) -> Tensor:
+        """The tower's features; of an empty image when no prompt has one, so that every part takes part."""
+        return as_tower(self.model.vision_tower).frame_features(
+            batch.pixel_values if len(batch.pixel_values) else self._empty_frame(batch)
+        )
+
+    def _empty_frame(self, batch: Batch) -> Tensor:
+        config: Any = self.model.config.vision_config
+        side = getattr(config, "image_size", 16)
+        return batch.pixel_values.new_zeros((config.images_per_frame, 3, side, side))
+
+    @staticmethod
+    def _unused(batch: Batch, embeds: Tensor) -> Tensor | float:
+        """Nothing, in which an empty image's embeddings are: processes that wait for each other need it."""
+        return 0.0 if len(batch.pixel_values) else embeds.sum() * 0.0
+
+    def token_weights(self, batch: Batch) -> Tensor:
+        """(B, L) float32 weights of the tokens: those of the prompts, rotations of actions weigh less."""
+        labels, place = batch.inputs["labels"], self.model.config.action_token_slice
+        weights = batch.weights[:, None].expand(labels.shape).clone()
+        action = (labels >= place.start) & (labels < place.stop)
+        dimension = (action.cumsum(1) - 1) % self._dimensions
+        rotation = action & (dimension >= _ROTATIONS[0]) & (dimension <= _ROTATIONS[-1])
+        weights[rotation] *= self._rotation_weight
         return weights
-
-
-def gather_history(model: SpatialBotForActionPrediction, features: Tensor, batch: Batch) -> Tensor:
-    """(frames of the batch's distinct steps, F) -> (image tokens of all prompts, hidden) in reading order."""
-    embeds = model.embed_features(features)
-    of_step = embeds.reshape(len(batch.targets), -1, embeds.shape[-1])
-    return of_step[batch.history].reshape(-1, embeds.shape[-1])
-
-
-def build_optimizer(learner: Learner, schedule: ScheduleConfig) -> torch.optim.Optimizer:
-    """AdamW; the vision tower at its own rate, vectors without weight decay."""
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for name, value in learner.named_parameters():
-        rate = schedule.tower_rate if name.startswith(("model.vision_tower.", "head.")) else 1.0
-        decay = schedule.weight_decay if value.ndim >= 2 else 0.0
-        groups.setdefault((rate, decay), []).append(value)
-    return torch.optim.AdamW(
-        [{"params": values, "rate": rate, "weight_decay": decay} for (rate, decay), values in groups.items()],
-        lr=schedule.learning_rate,
-        betas=(0.9, 0.98),
-    )
-
-
-def learning_rate(step: int, schedule: ScheduleConfig) -> float:
-    """A cosine to a hundredth of the peak, with a linear warm-up at the start of each phase."""
-    into_phase = step if step < schedule.localisation_steps else step - schedule.localisation_steps
-    warmup = min(1.0, (into_phase + 1) / max(1, schedule.warmup_steps))
-    cosine = 0.5 * (1.0 + math.cos(math.pi * step / schedule.steps))
-    return schedule.learning_rate * warmup * (0.01 + 0.99 * cosine)

@@ -1,4 +1,4 @@
-"""Builds the network of a recipe, refusing fields that its configurations do not have."""
+"""Builds the network that a recipe starts from, refusing fields that its configurations do not have."""
 
 from __future__ import annotations
 
@@ -7,48 +7,90 @@ import difflib
 from collections.abc import Iterable, Mapping
 
 from huggingface_hub.errors import StrictDataclassError
-from transformers import CONFIG_MAPPING
+from transformers import CONFIG_MAPPING, PreTrainedTokenizerFast
 
 from spatialbot_policy.errors import ConfigError, SpatialBotError
-from spatialbot_policy.model import SpatialBotForActionPrediction, SpatialBotProcessor, build_tiny
-from spatialbot_policy.model.conv_tower import ConvTowerConfig
-from spatialbot_policy.model.factory import TINY_TEXT
+from spatialbot_policy.model import (
+    ModelSize,
+    SpatialBotForActionPrediction,
+    SpatialBotProcessor,
+    StartWeights,
+    build_model,
+    load_size,
+    train_tokenizer,
+)
+from spatialbot_policy.model.checkpoint import load_conversation
+from spatialbot_policy.model.tokenizer import load_tokenizer
+from spatialbot_training.new_actions import add_actions
 from spatialbot_training.recipe import Recipe
 
+Network = tuple[SpatialBotForActionPrediction, SpatialBotProcessor]
 
-def build_network(
-    recipe: Recipe, corpus: Iterable[str]
-) -> tuple[SpatialBotForActionPrediction, SpatialBotProcessor]:
-    """Build model and processor with fresh weights; seed torch before for repeatable ones.
+
+def build_network(recipe: Recipe, corpus: Iterable[str]) -> Network:
+    """Build model and processor as the recipe starts them; seed torch before for repeatable fresh weights.
 
     Args:
-        recipe: its policy and model.
-        corpus: prompts to learn the tokenizer's merges from.
+        recipe: its policy, model and start.
+        corpus: prompts to learn the tokenizer's merges from, when no start brings a tokenizer.
 
     Raises:
         ConfigError: an unknown field in `model.vision` or `model.text`, or a value that gives no network.
+        CheckpointError: weights that cannot be read, or that promise something else than the recipe.
     """
-    options = recipe.model
-    text_type = options.text.get("model_type", TINY_TEXT["model_type"])
-    if text_type not in CONFIG_MAPPING:
-        raise ConfigError(f"model.text: transformers knows no model_type '{text_type}'; use e.g. qwen2")
-    _refuse_unknown(options.vision, ConvTowerConfig, "model.vision")
-    _refuse_unknown(options.text, CONFIG_MAPPING[str(text_type)], "model.text")
+    if recipe.start.checkpoint is not None:
+        return _from_checkpoint(recipe)
+    size = _size(recipe)
+    start = None
+    if recipe.start.language is not None:
+        half = recipe.parts.frozen_dtype == "bfloat16" and recipe.parts.language != "full"
+        start = StartWeights(recipe.start.language, recipe.start.vision, bfloat16=half)
     try:
-        return build_tiny(
-            recipe.policy,
-            corpus,
-            vocab_size=options.vocab_size,
-            vision=options.vision,
-            text=options.text,
-            bin_smoothing=options.bin_smoothing,
-        )
+        return build_model(size, recipe.policy, _tokenizer(recipe, corpus), start)
     except SpatialBotError:
         raise
     except (TypeError, ValueError, RuntimeError, ZeroDivisionError, StrictDataclassError) as error:
         raise ConfigError(
             f"the recipe's model gives no network: {error}; mend model.vision or model.text"
         ) from error
+
+
+def _from_checkpoint(recipe: Recipe) -> Network:
+    """The whole network of a checkpoint, if it promises what the recipe does."""
+    directory = recipe.start.checkpoint
+    if directory is None:
+        raise ConfigError("start.checkpoint is not set")
+    found = load_conversation(directory)
+    model, processor = found.model.train(), found.processor
+    if recipe.policy is not None and found.policy is None:
+        smoothing, longest = recipe.model.bin_smoothing, recipe.data.max_length
+        processor = add_actions(model, directory, recipe.policy, smoothing, longest)
+    elif recipe.policy is not None and found.policy is not None:
+        found.policy.check_matches(recipe.policy, "the recipe")
+    return model, processor
+
+
+def _size(recipe: Recipe) -> ModelSize:
+    options, size = recipe.model, load_size(recipe.model.size)
+    text_type = str(options.text.get("model_type", size.text["model_type"]))
+    vision_type = str(options.vision.get("model_type", size.vision["model_type"]))
+    if text_type not in CONFIG_MAPPING:
+        raise ConfigError(f"model.text: transformers knows no model_type '{text_type}'; use e.g. qwen2")
+    if vision_type in CONFIG_MAPPING:
+        _refuse_unknown(options.vision, CONFIG_MAPPING[vision_type], "model.vision")
+    _refuse_unknown(options.text, CONFIG_MAPPING[text_type], "model.text")
+    return size.changed(vision=options.vision, text=options.text, bin_smoothing=options.bin_smoothing)
+
+
+def _tokenizer(recipe: Recipe, corpus: Iterable[str]) -> PreTrainedTokenizerFast:
+    actions = None if recipe.policy is None else recipe.policy.action_space
+    if recipe.start.language is not None:
+        return load_tokenizer(recipe.start.language, actions, recipe.data.max_length)
+    if actions is None:
+        raise ConfigError(
+            "a model that only converses is not trained from nothing; set start.checkpoint or start.language"
+        )
+    return train_tokenizer(corpus, actions, recipe.model.vocab_size)
 
 
 def _refuse_unknown(given: Mapping[str, object], config: type, where: str) -> None:

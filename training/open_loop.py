@@ -9,9 +9,9 @@ import numpy as np
 import torch
 
 from spatialbot_policy.action_space import ACTION_NAMES, ActionSpace
-from spatialbot_policy.model.vision_tower import as_tower
-from spatialbot_training.batches import BatchSource
-from spatialbot_training.learner import Learner, gather_history
+from spatialbot_training.collate import Pick, collate
+from spatialbot_training.examples import EpisodeExamples
+from spatialbot_training.learner import Learner
 from spatialbot_training.localisation import localisation_errors_mm
 
 _CHUNK = 64
@@ -33,17 +33,17 @@ class _Answers:
 
     Attributes:
         actions: (R, 7) decoded actions.
-        located: (F, A) localisation answers.
+        located: (F, A) localisation answers; None of a learner without a head for them.
         targets: (F, A) right localisation answers.
     """
 
     actions: np.ndarray
-    located: np.ndarray
+    located: np.ndarray | None
     targets: np.ndarray
 
 
 @torch.no_grad()
-def validate(learner: Learner, source: BatchSource) -> tuple[dict[str, float], OpenLoopExample]:
+def validate(learner: Learner, source: EpisodeExamples) -> tuple[dict[str, float], OpenLoopExample]:
     """Measure errors on a validation store; the learner is left in evaluation mode.
 
     Returns:
@@ -79,25 +79,30 @@ def _figures(answers: _Answers, recorded: np.ndarray, space: ActionSpace) -> dic
     error_mm = np.abs(answers.actions - reachable)[:, :3] * 1000
     figures = {f"{axis}_mm": float(np.median(error_mm[:, i])) for i, axis in enumerate(ACTION_NAMES[:3])}
     figures["gripper_right"] = float(np.mean((answers.actions[:, 6] > 0.5) == (recorded[:, 6] > 0.5)))
+    if answers.located is None:
+        return figures
     errors = localisation_errors_mm(answers.located, answers.targets)
     return figures | {f"where_{group}_mm": value for group, value in errors.items()}
 
 
-def _ask(learner: Learner, source: BatchSource, rows: np.ndarray) -> _Answers:
+def _ask(learner: Learner, source: EpisodeExamples, rows: np.ndarray) -> _Answers:
     """Let the learner answer these steps, some at a time."""
-    model, space = learner.model, source.pipeline.action_space
+    space = source.pipeline.action_space
+    device = next(learner.parameters()).device
     actions, located, targets = [], [], []
     for start in range(0, len(rows), _CHUNK):
-        batch = source.make(rows[start : start + _CHUNK])
-        features = as_tower(model.vision_tower).frame_features(batch.pixel_values)
-        prompts = source.processor(source.prompts(batch.rows))
-        bins = model.generate_actions(
-            {**prompts, "image_embeds": gather_history(model, features, batch)}, space.dimensions
-        )
-        actions.append(space.decode_vectors(bins.numpy()))
-        located.append(learner.locate(features, len(batch.targets)).numpy())
+        chunk = rows[start : start + _CHUNK].tolist()
+        batch = collate([Pick(0, row) for row in chunk], [source], source.processor)
+        prompts = source.processor([source.prompt(row) for row in chunk])
+        inputs = {name: prompts[name].to(device) for name in ("input_ids", "attention_mask")}
+        bins, where = learner.answer(batch.to(device), inputs)
+        actions.append(space.decode_vectors(bins.cpu().numpy()))
         targets.append(batch.targets.numpy())
-    return _Answers(np.concatenate(actions), np.concatenate(located), np.concatenate(targets))
+        if where is not None:
+            located.append(where.cpu().numpy())
+    return _Answers(
+        np.concatenate(actions), np.concatenate(located) if located else None, np.concatenate(targets)
+    )
 
 
 def plot_open_loop(example: OpenLoopExample, space: ActionSpace, path: Path, most_steps: int = 160) -> None:

@@ -10,7 +10,7 @@ import os
 import pickle
 import shutil
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,13 +27,16 @@ RECIPE_FILE = "recipe.json"
 STATE_FILE = "state.pt"
 LOG_FILE = "log.jsonl"
 CHECKPOINT = "checkpoint"
+ADAPTER = "adapter"
+PREDICTIONS_FILE = "predictions.jsonl"
 
 
 class RunDirectory:
-    """`recipe.json`, `state.pt`, `log.jsonl`, `tensorboard/` and `checkpoint/` of one run in one process.
+    """What one run writes: `recipe.json`, `state.pt`, `log.jsonl`, `predictions.jsonl`, `tensorboard/`.
 
-    A kill at any moment leaves the state of the last save, whole; what was logged after it is dropped
-    when the run goes on, because those steps are taken again.
+    Beside them lie the run's results, `checkpoint/` or `adapter/`. Of several processes one writes it. A
+    kill at any moment leaves the state of the last save, whole; what was logged after it is dropped when the
+    run goes on, because those steps are taken again.
 
     Args:
         path: the directory; made when it is missing.
@@ -68,7 +71,7 @@ class RunDirectory:
 
     def _check(self, recipe: Recipe) -> None:
         known = self.path / RECIPE_FILE
-        begun = (self.path / STATE_FILE).exists() or (self.path / CHECKPOINT).exists()
+        begun = any((self.path / name).exists() for name in (STATE_FILE, CHECKPOINT, ADAPTER))
         if begun and known.is_file() and _read_recipe(known) != recipe:
             mark = hashlib.sha256(known.read_bytes()).hexdigest()[:8]
             self._release()
@@ -79,30 +82,13 @@ class RunDirectory:
 
     def _tidy(self) -> None:
         """Remove what a kill left half written."""
-        for pattern in (f".{CHECKPOINT}.partial-*", f".{STATE_FILE}", ".*.tmp", "*.part.png"):
+        partial = (f".{CHECKPOINT}.partial-*", f".{ADAPTER}.partial-*", f".{STATE_FILE}")
+        for pattern in (*partial, ".*.tmp", "*.part.png"):
             for left in self.path.glob(pattern):
                 if left.is_dir():
                     shutil.rmtree(left, ignore_errors=True)
                 else:
                     left.unlink()
-
-    def load_state(self) -> dict[str, Any] | None:
-        """The state to go on from; None in a new run.
-
-        Raises:
-            CheckpointError: the file is damaged.
-        """
-        path = self.path / STATE_FILE
-        if not path.is_file():
-            return None
-        try:
-            state: dict[str, Any] = torch.load(path, weights_only=True)
-        except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
-            raise CheckpointError(
-                f"{path} is damaged or no state of a run; remove it to train from step 0, or choose another "
-                "--out"
-            ) from error
-        return state
 
     def save_state(self, state: Mapping[str, Any]) -> None:
         """Replace the state in one step, after everything that was logged before it.
@@ -126,9 +112,9 @@ class RunDirectory:
     def start_log(self, step: int) -> None:
         """Open the logs to go on after a step; what is in them beyond it is dropped."""
         with self._writing("the log"):
-            path = self.path / LOG_FILE
-            if path.is_file():
-                _replace(path, "".join(_lines_until(path.read_text(encoding="utf-8"), step)))
+            for path in (self.path / LOG_FILE, self.path / PREDICTIONS_FILE):
+                if path.is_file():
+                    _replace(path, "".join(_lines_until(path.read_text(encoding="utf-8"), step)))
             self._writer = SummaryWriter(self.path / "tensorboard", purge_step=step + 1)
 
     def record(self, step: int, values: Mapping[str, float]) -> None:
@@ -146,6 +132,22 @@ class RunDirectory:
                 file.write(line + "\n")
         _log.info("step %d: %s", step, {name: round(value, 4) for name, value in values.items()})
 
+    def record_predictions(self, step: int, rows: Sequence[Mapping[str, str]]) -> None:
+        """Add what the model says now, beside what it should say, to `predictions.jsonl` and the events.
+
+        Raises:
+            CheckpointError: they cannot be written.
+        """
+        with (
+            self._writing(f"the predictions of step {step}"),
+            open(self.path / PREDICTIONS_FILE, "a", encoding="utf-8") as file,
+        ):
+            for number, row in enumerate(rows):
+                file.write(json.dumps({"step": step, **row}) + "\n")
+                if self._writer is not None:
+                    text = "\n\n".join(f"**{name}**: {value}" for name, value in row.items())
+                    self._writer.add_text(f"predictions/{number}", text, step)
+
     def close(self) -> None:
         """Finish the events and let other processes have the directory."""
         if self._writer is not None:
@@ -162,6 +164,24 @@ class RunDirectory:
                 f"cannot write {what} in {self.path}: {error}; check space and permissions, then start again "
                 "with the same recipe to go on from the last saved state"
             ) from error
+
+
+def load_state(directory: Path) -> dict[str, Any] | None:
+    """The state that a run goes on from; None in a new one.
+
+    Raises:
+        CheckpointError: the file is damaged.
+    """
+    path = directory / STATE_FILE
+    if not path.is_file():
+        return None
+    try:
+        state: dict[str, Any] = torch.load(path, weights_only=True)
+    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
+        raise CheckpointError(
+            f"{path} is damaged or no state of a run; remove it to train from step 0, or choose another --out"
+        ) from error
+    return state
 
 
 def _read_recipe(path: Path) -> Recipe | None:

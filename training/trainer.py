@@ -1,46 +1,50 @@
-"""Trains a policy from a recipe: one step, the schedule, and a run that resumes exactly where it was."""
+"""A run: from a recipe to its checkpoint or adapter, on one process or many, resumed exactly where it was."""
 
 from __future__ import annotations
 
-import copy
-import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
-from torch import nn
 
 from spatialbot_policy.config import to_dict
-from spatialbot_policy.errors import CheckpointError, EpisodeError
-from spatialbot_policy.model import SpatialBotForActionPrediction, save_checkpoint
-from spatialbot_policy.pipeline import Pipeline, build_pipeline
-from spatialbot_training.batches import BatchSource, Sampler
-from spatialbot_training.episode_cache import open_store
-from spatialbot_training.frame_store import FrameStore
-from spatialbot_training.learner import Learner, build_optimizer, learning_rate
+from spatialbot_training.averaging import AveragedWeights
+from spatialbot_training.batch_parts import BatchParts, share_out
+from spatialbot_training.batches import Sampler
+from spatialbot_training.callbacks import StepHooks
+from spatialbot_training.distributed import Processes, join_processes, reshard, shard
+from spatialbot_training.examples import EpisodeExamples
+from spatialbot_training.learner import Learner
+from spatialbot_training.loop import Figures, Loop
 from spatialbot_training.network import build_network
-from spatialbot_training.open_loop import plot_open_loop, validate
+from spatialbot_training.parts import base_fingerprint, prepare_parts
 from spatialbot_training.recipe import Recipe
-from spatialbot_training.run_directory import CHECKPOINT, STATE_FILE, RunDirectory
+from spatialbot_training.results import ResultWriter
+from spatialbot_training.run_directory import STATE_FILE, RunDirectory, load_state
+from spatialbot_training.run_sources import Progress, open_conversations, open_episodes, run_data
+from spatialbot_training.state import RunState
+from spatialbot_training.usage import Usage
+from spatialbot_training.validation import Validation
 
 
 class Trainer:
-    """One run in one directory, from its recipe to its checkpoint.
+    """One run in one directory, from its recipe to its checkpoint or adapter.
 
     Args:
         recipe: what to train.
         out: the run's directory; a run that is there goes on if its recipe is the same.
         cache: where decoded episodes are kept.
-        on_progress: told (what, done, total) while episodes are decoded and steps are taken.
+        on_progress: told (what, done, total) while data is read and steps are taken.
+        processes: those of the run; None joins whoever was started together with this one.
 
     Raises:
-        CheckpointError: the directory holds a run of another recipe or of other episodes, or data and
+        CheckpointError: the directory holds a run of another recipe or of other data, or data, weights and
             recipe disagree.
         ConfigError: the network cannot be built as the recipe says.
         EpisodeError: there is nothing to learn from, or validation shares seeds with training.
+        ConversationError: conversations that cannot be used.
     """
 
     def __init__(
@@ -48,11 +52,13 @@ class Trainer:
         recipe: Recipe,
         out: Path,
         cache: Path,
-        on_progress: Callable[[str, int, int], None] = lambda what, done, total: None,
+        on_progress: Progress = lambda what, done, total: None,
+        processes: Processes | None = None,
     ) -> None:
         self.recipe, self.out = recipe, out
         self._on_progress = on_progress
-        self._directory = RunDirectory(out, recipe)
+        self.processes = join_processes() if processes is None else processes
+        self._directory = RunDirectory(out, recipe) if self.processes.main else None
         try:
             self._prepare(cache)
         except BaseException:
@@ -61,192 +67,183 @@ class Trainer:
 
     def _prepare(self, cache: Path) -> None:
         """Open the data, build the network, and load the state that is there."""
-        recipe, schedule = self.recipe, self.recipe.schedule
-        self.pipeline = build_pipeline(recipe.policy)
-        self.store, self.validation = self._open_stores(cache)
-        self.sampler = Sampler(self.store, recipe.data, schedule.seed, schedule.localisation_steps > 0)
-        torch.manual_seed(schedule.seed)
-        model, self.processor = build_network(recipe, _corpus(self.store, self.pipeline))
-        self.learner = Learner(model, schedule.rotation_weight, recipe.policy.action_space.dimensions)
-        self.averaged = copy.deepcopy(self.learner).requires_grad_(False)
-        self.optimizer = build_optimizer(self.learner, schedule)
-        self.source = BatchSource(self.store, self.pipeline, self.processor)
-        self.step = 0
-        self._sums: dict[str, float] = {}
+        recipe = self.recipe
+        self.episodes = open_episodes(recipe, cache, self._tell)
+        sampler = None
+        if self.episodes is not None:
+            stills = recipe.schedule.localisation_steps > 0
+            sampler = Sampler(self.episodes.train, recipe.data, recipe.schedule.seed, stills)
+        torch.manual_seed(recipe.schedule.seed)
+        corpus = [] if self.episodes is None else self.episodes.corpus()
+        model, self.processor = build_network(recipe, corpus)
+        base = base_fingerprint(model, recipe.parts)
+        prepare_parts(model, recipe.parts, recipe.lora)
+        if recipe.schedule.gradient_checkpointing:
+            model.activation_checkpointing_enable({"use_reentrant": False})
+        self._open_sources(sampler, model.config.vision_config.images_per_frame)
+        dimensions = 7 if recipe.policy is None else recipe.policy.action_space.dimensions
+        self.learner = Learner(
+            model, self.schedule.rotation_weight, dimensions, self.schedule.localisation_weight > 0
+        )
+        self._results = ResultWriter(recipe, self.processor, self.processes, base)
+        self._build_loop(base)
+
+    def _open_sources(self, sampler: Sampler | None, images_per_frame: int) -> None:
+        """Everything that batches and validation are made of."""
+        recipe, held_out = self.recipe, self.recipe.data.conversation_validation
+        train = None
+        validation = None
+        if self.episodes is not None:
+            train = EpisodeExamples(self.episodes.train, self.episodes.pipeline, self.processor)
+            if self.episodes.validation is not None:
+                validation = replace(train, store=self.episodes.validation)
+        conversations, asked = (
+            open_conversations(recipe, sets, self.processor, images_per_frame, self._tell)
+            for sets in (recipe.data.conversations, held_out)
+        )
+        names = [chosen.name for chosen in held_out]
+        self.validation = Validation(self.processor, validation, dict(zip(names, asked, strict=True)))
+        self.data = run_data(recipe, sampler, train, conversations)
+        self.schedule = replace(recipe.schedule, steps=self.data.steps, epochs=0.0)
+        self._sharing = share_out(
+            self.data.sizes, self.schedule.micro_batch, self.processes.count, self.processes.index
+        )
+
+    def _build_loop(self, base: str) -> None:
+        shard(self.learner, self.processes)
+        hooks = StepHooks(lambda: self.step, self._after_step)
+        self.loop = Loop(
+            self.learner, self.schedule, self.processes, self._sharing.accumulation, self.out, [hooks],
+            self.recipe.data.workers,
+        )  # fmt: skip
+        self.average = AveragedWeights(self.learner, self.schedule.ema_decay)
+        self._state = RunState(self.learner, self.average, self.loop.optimizer, self.data.mark, base)
+        self._usage = Usage(self.processes)
+        self.step, self._end, self._running = 0, 0, False
+        self._taken: list[Figures] = []
+        self._sums: Figures = {}
         self._resume()
 
-    def _open_stores(self, cache: Path) -> tuple[FrameStore, FrameStore | None]:
-        data, policy = self.recipe.data, self.recipe.policy
+    def _tell(self, what: str, done: int, total: int) -> None:
+        if self.processes.main:
+            self._on_progress(what, done, total)
 
-        def show(done: int, total: int) -> None:
-            self._on_progress("decoding episodes", done, total)
-
-        train = open_store(data.train, policy, cache, show)
-        if not data.validation:
-            return train, None
-        validation = open_store(data.validation, policy, cache, show)
-        _check_apart(train, validation)
-        return train, validation
-
-    @property
-    def model(self) -> SpatialBotForActionPrediction:
-        """The network that ships: the averaged weights, or the last ones without averaging."""
-        return self._shipped.model
-
-    @property
-    def _shipped(self) -> Learner:
-        return self.averaged if self.recipe.schedule.ema_decay else self.learner
+    @contextmanager
+    def shipped(self) -> Iterator[Learner]:
+        """The learner with the weights that ship: the averaged ones, or the last without averaging."""
+        with self.average.applied():
+            try:
+                yield self.learner
+            finally:
+                reshard(self.learner)
 
     def run(self) -> Path:
         """Train to the end of the schedule.
 
         Returns:
-            directory of the checkpoint.
+            directory of the checkpoint, or of the adapter when not all parts are trained in full.
 
         Raises:
             CheckpointError: the gradient is not finite, or the run's files cannot be written.
         """
+        result = self.out / self._results.name
         try:
-            self._directory.start_log(self.step)
-            self._train()
+            if self._directory is not None:
+                self._directory.start_log(self.step)
+            self._running = True
+            self.take(self.schedule.steps - self.step)
+            if self.processes.agree(not result.exists()):
+                self.save_result(result)
         finally:
+            self._running = False
             self.close()
-        return self.out / CHECKPOINT
+        return result
+
+    def take(self, steps: int) -> list[Figures]:
+        """Take some steps; returns the losses and the gradient's norm of each.
+
+        Raises:
+            CheckpointError: a gradient is not finite; the weights stay as they were.
+        """
+        self._end = min(self.step + steps, self.schedule.steps)
+        self._taken = []
+        if self._end > self.step:
+            parts = BatchParts(
+                self.data.draws, self.data.sources, self.processor, self._sharing, (self.step, self._end),
+                self.schedule.localisation_steps, self.schedule.seed,
+            )  # fmt: skip
+            self._usage.start()
+            self.loop.take(parts, self.step)
+        return self._taken
 
     def close(self) -> None:
         """Let another process go on with the run."""
-        self._directory.close()
+        if self._directory is not None:
+            self._directory.close()
 
-    def _train(self) -> None:
-        schedule = self.recipe.schedule
-        started, first = time.monotonic(), self.step
-        while self.step < schedule.steps:
-            for name, value in self.train_step().items():
-                self._sums[name] = self._sums.get(name, 0.0) + value
-            self._on_progress("steps", self.step, schedule.steps)
-            last = self.step == schedule.steps
-            if self.step % schedule.log_every == 0:
-                values = {name: value / schedule.log_every for name, value in self._sums.items()}
-                values["seconds_per_step"] = (time.monotonic() - started) / (self.step - first)
-                self._directory.record(self.step, values)
-                self._sums = {}
-            if self.step % schedule.validate_every == 0 or last:
-                self._validate()
-                self.save_checkpoint(self.out / CHECKPOINT)
-            if schedule.keep_every and self.step % schedule.keep_every == 0:
-                self.save_checkpoint(self.out / "checkpoints" / f"step-{self.step}")
-            if self.step % schedule.save_every == 0 or last:
-                self._save_state()
-        if not (self.out / CHECKPOINT).exists():
-            self.save_checkpoint(self.out / CHECKPOINT)
-
-    def train_step(self) -> dict[str, float]:
-        """Take one step; returns its losses and the gradient's norm.
-
-        Raises:
-            CheckpointError: the gradient is not finite; the weights stay as they were.
-        """
-        schedule = self.recipe.schedule
-        localise_only = self.step < schedule.localisation_steps
-        batch = self.source.make(self.sampler.rows(self.step, localise_only))
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.step, schedule) * group["rate"]
-        self.learner.train()
-        # dropout, where a recipe asks for it, is a function of seed and step as the batch is
-        torch.manual_seed(int(np.random.SeedSequence([schedule.seed, self.step]).generate_state(1)[0]))
-        with torch.autocast("cpu", torch.bfloat16, enabled=schedule.bf16):
-            answer, where = self.learner(batch, localise_only)
-        loss = answer + schedule.localisation_weight * where
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = nn.utils.clip_grad_norm_(self.learner.parameters(), schedule.clip_norm)
-        if not bool(torch.isfinite(norm)):
-            raise CheckpointError(
-                f"the gradient at step {self.step} is not finite; lower schedule.learning_rate in the recipe "
-                f"and train into another --out ({self.out / STATE_FILE} stays as it was saved)"
-            )
-        self.optimizer.step()
+    def _after_step(self) -> bool:
+        """What is due after a step; returns whether it was the last for now."""
         self.step += 1
-        self._average()
-        return {"loss/answer": answer.item(), "loss/localisation": where.item(), "grad_norm": norm.item()}
+        self.average.update(self.step)
+        figures = self.loop.figures()
+        if self._running:
+            self._usage.count(len(self.data.draws.picks(self.step - 1)))
+            self._between_steps(figures)
+        else:
+            self._taken.append(figures)
+        return self.step >= self._end
 
-    @torch.no_grad()
-    def _average(self) -> None:
-        decay = min(self.recipe.schedule.ema_decay, (1 + self.step) / (10 + self.step))
-        for mean, value in zip(self.averaged.parameters(), self.learner.parameters(), strict=True):
-            mean.lerp_(value, 1.0 - decay)
+    def _between_steps(self, figures: Figures) -> None:
+        schedule, last = self.schedule, self.step == self.schedule.steps
+        for name, value in figures.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value
+        self._tell("steps", self.step, schedule.steps)
+        if self.step % schedule.log_every == 0:
+            values = {name: value / schedule.log_every for name, value in self._sums.items()}
+            self._record({**values, **self._usage.figures()})
+            self._sums = {}
+        if self.step % schedule.validate_every == 0 or last:
+            self._validate()
+            self.save_result(self.out / self._results.name)
+        if schedule.keep_every and self.step % schedule.keep_every == 0:
+            self.save_result(self.out / "checkpoints" / f"step-{self.step}")
+        if self.step % schedule.save_every == 0 or last:
+            self._save_state()
+
+    def _record(self, values: Figures) -> None:
+        if self._directory is not None:
+            self._directory.record(self.step, values)
+        self.loop.log(dict(values))
 
     def _validate(self) -> None:
-        if self.validation is None:
+        with self.shipped() as learner:
+            found = self.validation.measure(learner)
+        if not found.figures:
             return
-        source = BatchSource(self.validation, self.pipeline, self.processor)
-        report, example = validate(self._shipped, source)
-        self._directory.record(self.step, {f"validation/{name}": value for name, value in report.items()})
-        plot_open_loop(example, self.pipeline.action_space, self.out / "open_loop.png")
+        self._record({f"validation/{name}": value for name, value in found.figures.items()})
+        if self._directory is not None:
+            self._directory.record_predictions(self.step, found.samples)
+            if self.episodes is not None:
+                found.plot(self.episodes.pipeline.action_space, self.out / "open_loop.png")
 
-    def save_checkpoint(self, target: Path) -> None:
-        """Write a checkpoint that `spatialbot evaluate` reads, with a summary of what it was trained on."""
-        policy = replace(self.recipe.policy, training=self._summary())
-        save_checkpoint(target, self.model, self.processor, policy)
+    def save_result(self, target: Path) -> None:
+        """Write what a run is for, with a summary of what it was trained on; all processes together."""
+        with self.shipped() as learner:
+            self._results.write(target, learner.model, self._summary())
 
     def _summary(self) -> dict[str, object]:
-        families = sorted({f"{task}/{family}" if family else task for task, family, _ in self.store.seeds})
-        seeds = [seed for _, _, seed in self.store.seeds if seed is not None]
-        return {
-            "step": self.step,
-            "episodes": len(self.store.seeds),
-            "frames": len(self.store),
-            "stills": int(np.count_nonzero(self.store.stills)),
-            "tasks": families,
-            "seed_min": min(seeds, default=None),
-            "seed_max": max(seeds, default=None),
-            "recipe": to_dict(replace(self.recipe, policy=replace(self.recipe.policy, training={}))),
-        }
+        policy = None if self.recipe.policy is None else replace(self.recipe.policy, training={})
+        summary: dict[str, object] = {
+            "step": self.step, "recipe": to_dict(replace(self.recipe, policy=policy))
+        }  # fmt: skip
+        return {**summary, **self.data.summary}
 
     def _save_state(self) -> None:
-        state: dict[str, Any] = {
-            "step": self.step,
-            "learner": self.learner.state_dict(),
-            "averaged": self.averaged.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "sums": self._sums,
-            "episodes": self.store.fingerprint,
-        }
-        self._directory.save_state(state)
+        values = self._state.gather(self.step, self._sums)
+        if self._directory is not None:
+            self._directory.save_state(values)
 
     def _resume(self) -> None:
-        state = self._directory.load_state()
-        if state is None:
-            return
-        # the first runs saved neither 'episodes' nor 'sums'
-        if state.get("episodes", self.store.fingerprint) != self.store.fingerprint:
-            raise CheckpointError(
-                f"the training episodes are not those that the run in {self.out} began with, so it cannot go "
-                "on; bring them back, or choose another --out"
-            )
-        try:
-            self.learner.load_state_dict(state["learner"])
-            self.averaged.load_state_dict(state["averaged"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.step, self._sums = int(state["step"]), dict(state.get("sums", {}))
-        except (KeyError, ValueError, RuntimeError, TypeError) as error:
-            reason = str(error).splitlines()[0]
-            raise CheckpointError(
-                f"{self.out / STATE_FILE} is not of this network ({reason}); remove it to train from step 0, "
-                "or choose another --out"
-            ) from error
-
-
-def _corpus(store: FrameStore, pipeline: Pipeline) -> list[str]:
-    """Every prompt of the training data once, for the tokenizer."""
-    return sorted({pipeline.prompt(text) for text in set(store.instructions)})
-
-
-def _check_apart(train: FrameStore, validation: FrameStore) -> None:
-    shared = {entry for entry in train.seeds if entry[2] is not None} & set(validation.seeds)
-    if shared:
-        task, family, seed = sorted(shared)[0]
-        raise EpisodeError(
-            f"seed {seed} of {task}/{family} is in training and in validation; collect the validation "
-            "episodes with another --first-seed"
-        )
+        state = load_state(self.out)
+        if state is not None:
+            self.step, self._sums = self._state.restore(state, self.out / STATE_FILE)

@@ -1,4 +1,4 @@
-"""`spatialbot train`: train a policy from a recipe, and go on after an interruption."""
+"""`spatialbot train`: train from a recipe, on one process or many, and go on after an interruption."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrainArguments:
-    """Train a policy from a recipe; started again with the same recipe and directory, it goes on."""
+    """Train from a recipe; started again with the same recipe and directory, it goes on."""
 
     recipe: Path
     """YAML file, e.g. config/train/tiny.yaml."""
     out: Path
-    """Directory of the run: state, logs, TensorBoard events, plots and `checkpoint/`."""
+    """Directory of the run: state, logs, TensorBoard events, plots, and `checkpoint/` or `adapter/`."""
     cache: Path = Path("datasets/.cache")
     """Where decoded episodes are kept between runs; may be removed at any time."""
     steps: int | None = None
@@ -35,6 +35,10 @@ class TrainArguments:
     """Train without depth: the same recipe with `depth_variant: null`, to compare."""
     threads: int = 0
     """CPU threads; 0 takes all cores."""
+    skip_bad: bool = False
+    """Leave out conversations that cannot be used, and list them, instead of an error."""
+    shard: bool = False
+    """Spread the weights over all processes (FSDP); start them with torchrun or `accelerate launch`."""
 
 
 def main(argv: list[str]) -> int:
@@ -42,6 +46,7 @@ def main(argv: list[str]) -> int:
     arguments = tyro.cli(TrainArguments, args=argv, prog="spatialbot train")
     import torch
 
+    from spatialbot_training.distributed import join_processes
     from spatialbot_training.trainer import Trainer
 
     if arguments.threads < 0:
@@ -49,15 +54,18 @@ def main(argv: list[str]) -> int:
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     recipe = _recipe(arguments)
-    console = Console()
-    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[_log_handler(console)])
+    processes = join_processes(arguments.shard)
+    console = Console(quiet=not processes.main)
+    level = logging.INFO if processes.main else logging.WARNING
+    logging.basicConfig(level=level, format="%(message)s", handlers=[_log_handler(console)])
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not sys.stdout.isatty()) as progress:
-        trainer = Trainer(recipe, arguments.out, arguments.cache, _Bars(progress))
+        trainer = Trainer(recipe, arguments.out, arguments.cache, _Bars(progress), processes)
         if trainer.step:
             console.print(f"going on from step {trainer.step}")
-        checkpoint = trainer.run()
-    console.print(f"checkpoint: {checkpoint}")
+        result = trainer.run()
+    processes.leave()
+    console.print(f"{result.name}: {result}")
     return 0
 
 
@@ -76,8 +84,10 @@ def _recipe(arguments: TrainArguments) -> Recipe:
     recipe = load_yaml(Recipe, arguments.recipe)
     if arguments.steps is not None:
         recipe = replace(recipe, schedule=replace(recipe.schedule, steps=arguments.steps))
-    if arguments.rgb_only:
+    if arguments.rgb_only and recipe.policy is not None:
         recipe = replace(recipe, policy=replace(recipe.policy, depth_variant=None))
+    if arguments.skip_bad:
+        recipe = replace(recipe, data=replace(recipe.data, skip_bad=True))
     return recipe
 
 

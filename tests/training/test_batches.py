@@ -12,8 +12,10 @@ from tests.training.training_samples import POLICY, record_demos, record_stills
 
 from spatialbot_policy.errors import EpisodeError
 from spatialbot_policy.pipeline import build_pipeline
-from spatialbot_training.batches import BatchSource, Sampler
+from spatialbot_training.batches import Sampler, windows
+from spatialbot_training.collate import Batch, Pick, collate
 from spatialbot_training.episode_cache import open_store
+from spatialbot_training.examples import EpisodeExamples
 from spatialbot_training.frame_store import FrameStore
 from spatialbot_training.learner import Learner
 from spatialbot_training.network import build_network
@@ -28,32 +30,38 @@ def store(train_set: Path, cache: Path) -> FrameStore:
 
 
 @pytest.fixture
-def source(store: FrameStore, recipe: Recipe) -> BatchSource:
+def source(store: FrameStore, recipe: Recipe) -> EpisodeExamples:
     torch.manual_seed(0)
     pipeline = build_pipeline(POLICY)
     _, processor = build_network(recipe, {pipeline.prompt(text) for text in store.instructions})
-    return BatchSource(store, pipeline, processor)
+    return EpisodeExamples(store, pipeline, processor)
+
+
+def batch_of(source: EpisodeExamples, rows: np.ndarray) -> Batch:
+    return collate([Pick(0, int(row)) for row in rows], [source], source.processor)
 
 
 @pytest.fixture
-def learner(source: BatchSource, recipe: Recipe) -> Learner:
+def learner(source: EpisodeExamples, recipe: Recipe) -> Learner:
     torch.manual_seed(0)
     pipeline = source.pipeline
     model, _ = build_network(recipe, {pipeline.prompt(text) for text in source.store.instructions})
     return Learner(model, rotation_weight=0.3)
 
 
-def test_each_distinct_frame_is_in_a_batch_once(source: BatchSource) -> None:
-    batch = source.make(ROWS)
+def test_each_distinct_frame_is_in_a_batch_once(source: EpisodeExamples) -> None:
+    batch = batch_of(source, ROWS)
     distinct = sorted({int(row) for row in source.store.history[ROWS].ravel()})
     assert len(batch.targets) == len(distinct) < len(ROWS) * 4
     assert batch.pixel_values.shape == (2 * len(distinct), 3, 32, 32)
-    np.testing.assert_array_equal(np.array(distinct)[batch.history.numpy()], source.store.history[ROWS])
+    shown = np.repeat(2 * np.searchsorted(distinct, source.store.history[ROWS]), 2, axis=1)
+    shown[:, 1::2] += 1  # each colour image is followed by its depth image
+    np.testing.assert_array_equal(batch.slots.view(len(ROWS), -1).numpy(), shown)
     np.testing.assert_array_equal(batch.targets.numpy(), source.store.targets[distinct])
 
 
-def test_labels_are_the_recorded_actions(source: BatchSource) -> None:
-    labels = source.make(ROWS).inputs["labels"]
+def test_labels_are_the_recorded_actions(source: EpisodeExamples) -> None:
+    labels = batch_of(source, ROWS).inputs["labels"]
     bins = labels[:, -8:-1].numpy() - source.processor.first_action_token_id
     expected = POLICY.action_space.encode_vectors(source.store.actions[ROWS])
     np.testing.assert_array_equal(bins, expected)
@@ -61,9 +69,9 @@ def test_labels_are_the_recorded_actions(source: BatchSource) -> None:
 
 
 def test_gathered_histories_give_the_loss_and_gradients_of_separate_ones(
-    source: BatchSource, learner: Learner
+    source: EpisodeExamples, learner: Learner
 ) -> None:
-    batch = source.make(ROWS)
+    batch = batch_of(source, ROWS)
     gathered, _ = learner(batch)
     gathered.backward()
     gradients = {name: value.grad.clone() for name, value in learner.model.named_parameters()}
@@ -95,16 +103,30 @@ def _weights(labels: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize(("dimensions", "light"), [(7, [-5, -4, -3]), (8, [-6, -5, -4])])
 def test_rotations_weigh_less_whether_or_not_a_flag_follows(
-    learner: Learner, dimensions: int, light: list[int]
+    source: EpisodeExamples, learner: Learner, dimensions: int, light: list[int]
 ) -> None:
-    weights = Learner(learner.model, 0.3, dimensions)._weights(torch.zeros(2, 12))
+    batch = batch_of(source, ROWS[:2])
+    labels = torch.full((2, 12), -100)
+    labels[:, -dimensions - 1 : -1] = learner.model.config.first_action_token_id + 7
+    labels[:, -1] = source.processor.tokenizer.eos_token_id
+    batch = replace(batch, inputs={**batch.inputs, "labels": labels}, weights=torch.tensor([1.0, 0.5]))
+    weights = Learner(learner.model, 0.3, dimensions).token_weights(batch)
     expected = torch.ones(2, 12)
     expected[:, light] = 0.3
-    assert torch.equal(weights, expected)
+    assert torch.equal(weights, expected * torch.tensor([[1.0], [0.5]]))
 
 
-def test_without_the_answer_the_language_model_is_left_alone(source: BatchSource, learner: Learner) -> None:
-    answer, where = learner(source.make(ROWS), localise_only=True)
+def test_stretches_of_a_mixture_cover_every_step_of_the_demonstrations(store: FrameStore) -> None:
+    found = windows(store, 3)
+    assert np.all(np.diff(found) == 1) and all(len(set(store.episode[row])) == 1 for row in found)
+    assert set(found.ravel().tolist()) == set(np.flatnonzero(~store.stills).tolist())
+    assert len(found) == 9  # seven steps: 0..2, 3..5 and 4..6 of three demonstrations
+
+
+def test_without_the_answer_the_language_model_is_left_alone(
+    source: EpisodeExamples, learner: Learner
+) -> None:
+    answer, where = learner(batch_of(source, ROWS), localise_only=True)
     where.backward()
     assert answer.item() == 0 and where.item() > 0
     assert all(value.grad is None for value in learner.model.language_model.parameters())

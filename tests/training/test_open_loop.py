@@ -11,7 +11,7 @@ from tests.training.training_samples import POLICY, record_stills, small_recipe
 
 from spatialbot_policy.inference import LocalPolicy
 from spatialbot_policy.model.checkpoint import Checkpoint
-from spatialbot_training.batches import BatchSource
+from spatialbot_training.examples import EpisodeExamples
 from spatialbot_training.open_loop import OpenLoopExample, plot_open_loop, validate
 from spatialbot_training.recipe import Recipe
 from spatialbot_training.trainer import Trainer
@@ -22,15 +22,15 @@ def trainer(recipe: Recipe, cache: Path, tmp_path: Path) -> Trainer:
     return Trainer(recipe, tmp_path, cache)
 
 
-def source_of(trainer: Trainer) -> BatchSource:
-    return BatchSource(trainer.validation or trainer.store, trainer.pipeline, trainer.processor)
+def source_of(trainer: Trainer) -> EpisodeExamples:
+    assert trainer.validation.episodes is not None
+    return trainer.validation.episodes
 
 
 def test_predictions_are_the_answers_of_the_policy(trainer: Trainer) -> None:
     _, example = validate(trainer.learner, source_of(trainer))
     policy = LocalPolicy(Checkpoint(trainer.learner.model, trainer.processor, POLICY))
-    store = trainer.validation
-    assert store is not None
+    store = source_of(trainer).store
     demos = np.flatnonzero(~store.stills)
     live = [policy.act(store.observation(int(row))).steps[0].as_vector() for row in demos]
     np.testing.assert_array_equal(example.predicted, np.stack(live))
@@ -41,17 +41,19 @@ def test_predictions_are_the_answers_of_the_policy(trainer: Trainer) -> None:
 def test_figures_of_a_perfect_answer(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
     source, model = source_of(trainer), trainer.learner.model
     space, rows = POLICY.action_space, []
-    make = BatchSource.make
+    prompt = EpisodeExamples.prompt
 
-    def remember(self: BatchSource, chosen: np.ndarray):
-        rows.append(chosen)
-        return make(self, chosen)
+    def remember(self: EpisodeExamples, row: int) -> str:
+        rows.append(row)
+        return prompt(self, row)
 
-    monkeypatch.setattr(BatchSource, "make", remember)
+    monkeypatch.setattr(EpisodeExamples, "prompt", remember)
     monkeypatch.setattr(
         model,
         "generate_actions",
-        lambda inputs, dimensions: torch.from_numpy(space.encode_vectors(source.store.actions[rows[-1]])),
+        lambda inputs, dimensions: torch.from_numpy(
+            space.encode_vectors(source.store.actions[rows[-len(inputs["input_ids"]) :]])
+        ),
     )
     report, _ = validate(trainer.learner, source)
     for kind in ("demo", "stills"):

@@ -69,6 +69,11 @@ def test_data_out_of_range(changes: dict, message: str) -> None:
         ({"rotation_weight": -1.0}, "loss weights"),
         ({"tower_rate": 0.0}, "tower_rate > 0"),
         ({"seed": -1}, "seed >= 0"),
+        ({"micro_batch": -1}, "micro_batch and epochs must be 0 or more"),
+        ({"projector_rate": 0.0}, "projector_rate > 0"),
+        ({"warmup_ratio": 1.0}, "0 <= warmup_ratio < 1"),
+        ({"final_rate": 1.5}, "0 <= final_rate <= 1"),
+        ({"beta2": 1.0}, "0 < beta2 < 1"),
     ],
 )
 def test_schedule_out_of_range(changes: dict, message: str) -> None:

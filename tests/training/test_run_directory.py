@@ -11,7 +11,7 @@ import torch
 
 from spatialbot_policy.errors import CheckpointError
 from spatialbot_training.recipe import Recipe
-from spatialbot_training.run_directory import RunDirectory
+from spatialbot_training.run_directory import RunDirectory, load_state
 
 WEIGHTS = {"step": 4, "weights": torch.arange(5)}
 
@@ -22,9 +22,9 @@ def steps_of(path: Path) -> list[int]:
 
 def test_state_comes_back(tmp_path: Path, recipe: Recipe) -> None:
     directory = RunDirectory(tmp_path / "run", recipe)
-    assert directory.load_state() is None
+    assert load_state(directory.path) is None
     directory.save_state(WEIGHTS)
-    state = directory.load_state()
+    state = load_state(directory.path)
     assert state is not None and state["step"] == 4 and torch.equal(state["weights"], WEIGHTS["weights"])
 
 
@@ -111,7 +111,7 @@ def test_a_damaged_state_says_what_to_remove(tmp_path: Path, recipe: Recipe, con
     directory = RunDirectory(tmp_path, recipe)
     (tmp_path / "state.pt").write_bytes(content)
     with pytest.raises(CheckpointError, match="state.pt is damaged or no state of a run; remove it"):
-        directory.load_state()
+        load_state(directory.path)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
@@ -121,7 +121,7 @@ def test_a_full_disk_keeps_the_state_before(tmp_path: Path, recipe: Recipe) -> N
     (tmp_path / ".state.pt").symlink_to("/dev/full")
     with pytest.raises(CheckpointError, match="cannot write the state of step 9.*check space"):
         directory.save_state({"step": 9, "weights": torch.zeros(100_000)})
-    state = directory.load_state()
+    state = load_state(directory.path)
     assert state is not None and state["step"] == 4
     directory.start_log(4)
     (tmp_path / "log.jsonl").symlink_to("/dev/full")

@@ -17,9 +17,10 @@ from spatialbot_policy.episode import Dataset
 from spatialbot_policy.errors import CheckpointError, ConfigError, EpisodeError
 from spatialbot_policy.inference import LocalPolicy
 from spatialbot_policy.model import load_checkpoint
-from spatialbot_training.learner import learning_rate
 from spatialbot_training.recipe import Recipe, ScheduleConfig
+from spatialbot_training.schedule import rate_factor
 from spatialbot_training.trainer import Trainer
+from spatialbot_training.usage import CLOCKED
 
 
 class Killed(BaseException):
@@ -29,11 +30,11 @@ class Killed(BaseException):
 def logged(out: Path) -> list[dict[str, Any]]:
     """The log without its clock."""
     lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
-    return [{key: value for key, value in line.items() if key != "seconds_per_step"} for line in lines]
+    return [{key: value for key, value in line.items() if key not in CLOCKED} for line in lines]
 
 
 def weights(trainer: Trainer) -> dict[str, torch.Tensor]:
-    averaged = {f"averaged.{key}": value for key, value in trainer.averaged.state_dict().items()}
+    averaged = {f"averaged.{key}": value for key, value in trainer.average.values.items()}
     return {**trainer.learner.state_dict(), **averaged}
 
 
@@ -118,11 +119,11 @@ def test_dropout_too_goes_on_exactly(recipe: Recipe, cache: Path, tmp_path: Path
         recipe, model=replace(recipe.model, text={**recipe.model.text, "attention_dropout": 0.5})
     )
     whole = Trainer(recipe, tmp_path / "whole", cache)
-    losses = [whole.train_step() for _ in range(5)]
+    losses = whole.take(5)
     kill_at(Trainer(recipe, tmp_path / "killed", cache), 5)
     torch.rand(7)  # another process has another generator
     again = Trainer(recipe, tmp_path / "killed", cache)
-    assert again.train_step() == losses[4]
+    assert again.take(1) == losses[4:]
 
 
 def test_a_finished_run_is_finished(whole: Trainer, recipe: Recipe, cache: Path, tmp_path: Path) -> None:
@@ -152,12 +153,13 @@ def test_the_checkpoint_acts_and_says_what_it_learned_from(whole: Trainer, train
         "seed_max": 5,
     }
     assert summary["tasks"] == ["Squares/pick"]
-    assert not [name for name in whole.model.state_dict() if "head.linear" in name]
+    assert not [name for name in whole.learner.model.state_dict() if "head.linear" in name]
 
 
 def test_a_run_leaves_its_figures_and_a_plot(whole: Trainer) -> None:
     assert {path.name for path in whole.out.iterdir()} == {
-        ".lock", "checkpoint", "log.jsonl", "open_loop.png", "recipe.json", "state.pt", "tensorboard"
+        ".lock", "checkpoint", "log.jsonl", "open_loop.png", "predictions.jsonl", "recipe.json", "state.pt",
+        "tensorboard",
     }  # fmt: skip
     steps = [line["step"] for line in logged(whole.out)]
     assert steps == [2, 4, 6, 6]
@@ -169,7 +171,7 @@ def test_losses_fall_on_a_few_episodes(train_set: Path, cache: Path, tmp_path: P
         train_set, steps=60, localisation_steps=0, warmup_steps=5, learning_rate=1e-2, bf16=False
     )
     trainer = Trainer(recipe, tmp_path, cache)
-    losses = [trainer.train_step() for _ in range(60)]
+    losses = trainer.take(60)
     for name in ("loss/answer", "loss/localisation"):
         first, last = (np.mean([entry[name] for entry in part]) for part in (losses[:5], losses[-5:]))
         assert last < 0.7 * first, name
@@ -178,7 +180,7 @@ def test_losses_fall_on_a_few_episodes(train_set: Path, cache: Path, tmp_path: P
 def test_only_the_tower_learns_in_the_first_phase(recipe: Recipe, cache: Path, tmp_path: Path) -> None:
     trainer = Trainer(recipe, tmp_path, cache)
     before = {name: value.clone() for name, value in trainer.learner.named_parameters()}
-    trainer.train_step()
+    trainer.take(1)
     for name, value in trainer.learner.named_parameters():
         if name.startswith(("model.language_model.", "model.projector.")):
             assert torch.equal(value, before[name]), name
@@ -187,13 +189,26 @@ def test_only_the_tower_learns_in_the_first_phase(recipe: Recipe, cache: Path, t
 
 def test_without_averaging_the_last_weights_ship(train_set: Path, cache: Path, tmp_path: Path) -> None:
     trainer = Trainer(small_recipe(train_set, ema_decay=0.0), tmp_path, cache)
-    trainer.train_step()
-    assert trainer.model is trainer.learner.model
+    trainer.take(1)
+    before = {name: value.clone() for name, value in trainer.learner.state_dict().items()}
+    with trainer.shipped() as learner:
+        assert all(torch.equal(value, before[name]) for name, value in learner.state_dict().items())
+
+
+def test_averaged_weights_ship_and_the_others_come_back(train_set: Path, cache: Path, tmp_path: Path) -> None:
+    trainer = Trainer(small_recipe(train_set, localisation_steps=0), tmp_path, cache)
+    start = trainer.learner.head.linear.weight.detach().clone()
+    trainer.take(1)
+    after = trainer.learner.head.linear.weight.detach().clone()
+    with trainer.shipped() as learner:  # (1 + 1) / (10 + 1) of the mean is kept in the first step
+        expected = start.lerp(after, 1 - 2 / 11)
+        torch.testing.assert_close(learner.head.linear.weight.detach(), expected)
+    assert torch.equal(trainer.learner.head.linear.weight, after)
 
 
 def test_a_gradient_that_is_not_finite_changes_no_weight(recipe: Recipe, cache: Path, tmp_path: Path) -> None:
     trainer = Trainer(recipe, tmp_path, cache)
-    trainer.train_step()
+    trainer.take(1)
     with torch.no_grad():
         trainer.learner.head.linear.bias.fill_(float("nan"))
     before = weights(trainer)
@@ -201,18 +216,26 @@ def test_a_gradient_that_is_not_finite_changes_no_weight(recipe: Recipe, cache: 
     with pytest.raises(
         CheckpointError, match="gradient at step 1 is not finite; lower schedule.learning_rate"
     ):
-        trainer.train_step()
+        trainer.take(1)
     assert trainer.step == 1
     assert all(torch.equal(value, before[name]) for name, value in kept.items())
 
 
 def test_learning_rate_warms_up_in_both_phases_and_ends_at_a_hundredth() -> None:
     schedule = ScheduleConfig(steps=1000, localisation_steps=400, warmup_steps=100, learning_rate=1.0)
-    rates = np.array([learning_rate(step, schedule) for step in range(1001)])
+    rates = np.array([rate_factor(step, schedule) for step in range(1001)])
     assert rates[0] == pytest.approx(0.01) and rates[400] < 0.01 < 0.5 < rates[399]  # warm-up again
     assert rates.argmax() == 99 and rates.max() > 0.97
     assert rates[1000] == pytest.approx(0.01)
     assert np.all(np.diff(rates[500:]) < 0)
+
+
+def test_a_share_of_the_steps_can_be_the_warm_up() -> None:
+    by_share = ScheduleConfig(steps=200, warmup_ratio=0.1, final_rate=0.0)
+    by_steps = ScheduleConfig(steps=200, warmup_steps=20, final_rate=0.0)
+    rates = [rate_factor(step, by_share) for step in range(200)]
+    assert rates == [rate_factor(step, by_steps) for step in range(200)]
+    assert max(rates) == pytest.approx(1.0, abs=0.03) and rates[-1] < 1e-4
 
 
 def test_validation_must_not_share_seeds(train_set: Path, cache: Path, tmp_path: Path) -> None:
@@ -230,7 +253,7 @@ def test_a_run_does_not_go_on_with_other_episodes(cache: Path, tmp_path: Path) -
     kill_at(Trainer(recipe, tmp_path / "run", cache), 3)
     before = (tmp_path / "run" / "state.pt").read_bytes()
     record_demos(tmp_path / "data", seeds=(3,))
-    with pytest.raises(CheckpointError, match="training episodes are not those that the run .* began with"):
+    with pytest.raises(CheckpointError, match="training data is not that which the run .* began with"):
         Trainer(recipe, tmp_path / "run", cache)
     assert (tmp_path / "run" / "state.pt").read_bytes() == before
 
