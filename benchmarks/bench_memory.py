@@ -1,0 +1,135 @@
+"""Peak memory of a LoRA step of the `0.5b` size: four RGB-D frames, batch 1, bf16, checkpointing, on the CPU.
+
+python -m benchmarks.bench_memory prints the peaks after each stage, the formula's prediction, and the figures
+as one line of JSON. It needs 8 GB and some minutes; weights are random, which changes no size.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from spatialbot_policy.action_space import ActionSpace
+from spatialbot_policy.config import CameraConfig, PolicyConfig
+from spatialbot_policy.depth import DepthVariant
+from spatialbot_policy.model import SpatialBotForActionPrediction, SpatialBotProcessor
+from spatialbot_policy.model.factory import build_model
+from spatialbot_policy.model.sizes import load_size
+from spatialbot_policy.model.tokenizer import train_tokenizer
+from spatialbot_policy.prompt import PromptStyle, build_prompt
+from spatialbot_training.parts import LoraSettings, PartsConfig, prepare_parts
+
+SIZE, FRAMES, STEPS = "0.5b", 4, 2
+PARTS = PartsConfig(vision="frozen", projector="full", language="lora", frozen_dtype="bfloat16")
+LORA = LoraSettings(r=128, alpha=256.0)
+INSTRUCTION = "pick up the red cup and put it on the left board"
+GIB = 2**30
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a step needs, in bytes; on a GPU the same without the interpreter, plus the CUDA context.
+
+    Attributes:
+        frozen: weights that do not learn: 2 bytes each in bfloat16.
+        trained: weights that learn, in float32 with gradient and two moments of AdamW: 16 bytes each.
+        checkpoints: the input of every decoder layer, kept for the backward pass.
+        layer: what one decoder layer keeps while it is computed again.
+    """
+
+    frozen: int
+    trained: int
+    checkpoints: int
+    layer: int
+
+    @property
+    def total(self) -> int:
+        """All of them: the peak stands in the backward pass of a layer."""
+        return self.frozen + self.trained + self.checkpoints + self.layer
+
+
+def predict(model: nn.Module, tokens: int) -> Prediction:
+    """Prediction for prompts of L `tokens` in all, of width d, feed-forward width f and N layers.
+
+    frozen = 2 n_frozen; trained = 16 n_trained; checkpoints = 4 N L d, since the residual stream is float32
+    where the projector's output enters as float32; layer = L (2 (10 d + 6 f) + 4 * 7 * 3 r): one layer's
+    activations in bfloat16, and the adapters' float32 products over its seven linear layers.
+    """
+    text = model.config.text_config
+    width, inner, layers = text.hidden_size, text.intermediate_size, text.num_hidden_layers
+    counts = {True: 0, False: 0}
+    for value in model.parameters():
+        counts[value.requires_grad] += value.numel()
+    layer = tokens * (2 * (10 * width + 6 * inner) + 4 * 7 * 3 * LORA.r)
+    return Prediction(2 * counts[False], 16 * counts[True], 4 * layers * tokens * width, layer)
+
+
+def build() -> tuple[SpatialBotForActionPrediction, SpatialBotProcessor, PolicyConfig]:
+    """The size with random weights, prepared as config/train/embodied.yaml does."""
+    size = load_size(SIZE)
+    side = int(str(size.vision["image_size"]))
+    policy = PolicyConfig((CameraConfig("camera", side, side),), depth_variant=DepthVariant.PAPER)
+    tokenizer = train_tokenizer([INSTRUCTION], ActionSpace(), 512, max_length=8192)
+    model, processor = build_model(size, policy, tokenizer)
+    prepare_parts(model, PARTS, LORA)
+    model.activation_checkpointing_enable({"use_reentrant": False})
+    return model, processor, policy
+
+
+def inputs_of(processor: SpatialBotProcessor, policy: PolicyConfig) -> dict[str, Tensor]:
+    """One sample: four RGB-D frames of noise and an answer."""
+    camera, rng = policy.cameras[0], np.random.default_rng(0)
+    images = [rng.integers(0, 256, (camera.height, camera.width, 3), np.uint8) for _ in range(2 * FRAMES)]
+    prompt = build_prompt(INSTRUCTION, len(images), PromptStyle.REFERENCE)
+    return dict(processor([prompt], [images], np.full((1, 7), 50)))
+
+
+def peak_gib() -> float:
+    """Largest resident set of this process so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / GIB
+
+
+def main() -> None:
+    """Measure and print."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
+    start = peak_gib()
+    model, processor, policy = build()
+    built = peak_gib()
+    inputs = inputs_of(processor, policy)
+    tokens = inputs["input_ids"].numel()
+    optimizer = torch.optim.AdamW([value for value in model.parameters() if value.requires_grad], lr=1e-4)
+    seconds = []
+    for _ in range(STEPS):  # the second step has the optimizer's moments too
+        began = time.monotonic()
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = model(**inputs, answer_logits_only=True).loss
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        seconds.append(time.monotonic() - began)
+    prediction = predict(model, tokens)
+    figures = {
+        "tokens in the prompt": tokens,
+        "trained parameters, millions": round(prediction.trained / 16 / 1e6, 1),
+        "frozen parameters, millions": round(prediction.frozen / 2 / 1e6, 1),
+        "imports, GiB": round(start, 2),
+        "peak after building, GiB": round(built, 2),
+        "peak of two steps, GiB": round(peak_gib(), 2),
+        "predicted without the interpreter, GiB": round(prediction.total / GIB, 2),
+        **{f"predicted {part}, GiB": round(value / GIB, 2) for part, value in vars(prediction).items()},
+        "seconds a step": round(seconds[-1], 1),
+    }
+    for name, value in figures.items():
+        print(f"{name:<42} {value:>10}")
+    print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main()
