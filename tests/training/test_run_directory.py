@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -94,9 +95,14 @@ def test_the_log_goes_on_after_the_state(tmp_path: Path, recipe: Recipe) -> None
     assert json.loads((tmp_path / "log.jsonl").read_text().splitlines()[-1]) == {"step": 6, "loss": 0.5}
 
 
-def test_tensorboard_shows_each_step_once_after_going_on(tmp_path: Path, recipe: Recipe) -> None:
+def test_tensorboard_shows_each_step_once_after_going_on(
+    tmp_path: Path, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    now = time.time
     for start, steps in ((0, (2, 4, 6)), (4, (6, 8))):
+        # TensorBoard orders its files by the second they were opened in: a run goes on some seconds later
+        monkeypatch.setattr(time, "time", lambda later=start: now() + later)
         directory = RunDirectory(tmp_path, recipe)
         directory.start_log(start)
         for step in steps:
