@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -22,6 +23,13 @@ if not embedded.install():
 
 from spatialbot_ros.embedded.launch_file import read_launch_file
 from spatialbot_ros.embedded.launcher import Launcher
+from spatialbot_ros.logic.parameter import flatten
+from spatialbot_ros.logic.teleop_mapping import JOY_PRESETS
+from spatialbot_ros.nodes.arm_parameters import ArmParameters
+from spatialbot_ros.nodes.camera_node import CameraParameters
+from spatialbot_ros.nodes.policy_parameters import PolicyParameters
+from spatialbot_ros.nodes.recorder_parameters import RecorderParameters
+from spatialbot_ros.nodes.teleop_parameters import TeleopParameters
 
 ROOT = Path(__file__).resolve().parents[2]
 GIVEN = {
@@ -42,7 +50,8 @@ def spatialbot(*words: str, **options: object) -> subprocess.CompletedProcess[st
 @pytest.mark.parametrize("name", GIVEN)
 def test_every_launch_file_names_nodes_and_parameter_files_that_there_are(name):
     launch = read_launch_file(ROOT / "launch" / f"{name}.launch.yaml", GIVEN[name])
-    assert Launcher(launch).failures == ()  # it refuses unknown executables
+    Launcher(launch)  # refuses unknown executables and names that come twice
+    assert launch.nodes
     assert all(argument.description for argument in launch.arguments)
 
 
@@ -58,6 +67,39 @@ def test_every_parameter_file_is_in_the_form_that_ros_reads(path):
     for node, content in yaml.safe_load(path.read_text()).items():
         assert node.endswith("_node") or node == "spacenav"
         assert list(content) == ["ros__parameters"]
+
+
+DATACLASSES = {
+    "arm_node": ArmParameters,
+    "camera_node": CameraParameters,
+    "policy_node": PolicyParameters,
+    "recorder_node": RecorderParameters,
+    "teleop_node": TeleopParameters,
+}
+
+
+def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Parameters of a file by their full names."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        found |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return found
+
+
+@pytest.mark.parametrize("path", PARAMETER_FILES, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_every_parameter_of_a_file_is_known_to_its_node(path):
+    for node, content in yaml.safe_load(path.read_text()).items():
+        if node in DATACLASSES:  # the others are ROS 2's own drivers
+            known = {"use_sim_time", *flatten(DATACLASSES[node]())}
+            assert set(flat(content["ros__parameters"])) <= known
+
+
+@pytest.mark.parametrize("name", JOY_PRESETS)
+def test_the_files_of_the_devices_hold_the_presets(name):
+    file = yaml.safe_load((ROOT / "config" / "teleop" / f"{name}.yaml").read_text())
+    given = file["teleop_node"]["ros__parameters"]["joy"]
+    wanted = {key: value for key, (value, _) in flatten(JOY_PRESETS[name]).items()}
+    assert {key: tuple(value) if isinstance(value, list) else value for key, value in given.items()} == wanted
 
 
 @pytest.fixture
