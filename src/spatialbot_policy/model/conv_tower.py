@@ -155,15 +155,27 @@ class ConvTower(nn.Module):
         Returns:
             (frames, F) float32; F is `config.frame_feature_size`.
         """
+        fine, coarse, values = self.maps(images)
+        with torch.autocast(images.device.type, enabled=False):
+            keypoints = self._keypoints(fine.float(), values)
+            return torch.cat([keypoints, coarse.float().mean((2, 3))], dim=1)
+
+    def maps(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What the frame features are read from, cell by cell.
+
+        Args:
+            images: as `frame_features` takes them.
+
+        Returns:
+            (frames, C, H/4, W/4) and (frames, C', H/16, W/16) features, and (frames, cells, V) of each cell
+            of the finer grid: u, v and, with depth, valid, z, u z and v z.
+        """
         color, depth_m = self._split(images)
         with torch.autocast(images.device.type, enabled=False):
             # In float32: a stem in bfloat16 would round the depth to 4 mm before any difference is taken.
             planes, values = self._planes(color, depth_m)
             x = self.stem(planes) + self.position(_grid(planes.shape[2] // 4, planes.shape[3] // 4, planes))
-        fine, coarse = self._trunk(F.relu(x))
-        with torch.autocast(images.device.type, enabled=False):
-            keypoints = self._keypoints(fine.float(), values)
-            return torch.cat([keypoints, coarse.float().mean((2, 3))], dim=1)
+        return *self._trunk(F.relu(x)), values
 
     def _split(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
         """(N, 3, H, W) -> colour (frames, 3, H, W) uint8 and depth (frames, H, W) metres or None."""

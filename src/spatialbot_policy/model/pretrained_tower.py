@@ -204,10 +204,8 @@ class PretrainedTower(nn.Module):
         self._check(images)
         scaled = images.float() / 255.0
         grids = [self._grid(index, scaled) for index in range(len(self.backbones))]
-        grids = [grid if grid.shape[-1] == self._rows else _fit(grid, self._rows) for grid in grids]
-        joined = torch.cat(grids, dim=1)
-        if self.config.pooled_tokens is not None:
-            joined = F.adaptive_avg_pool2d(joined, math.isqrt(self.config.pooled_tokens))
+        grids = [grid if grid.shape[-1] == self._rows else fit_grid(grid, self._rows) for grid in grids]
+        joined = pool_grid(torch.cat(grids, dim=1), self.config.pooled_tokens)
         return joined.flatten(2).transpose(1, 2).reshape(-1, self._frame_size)
 
     def _grid(self, index: int, images: Tensor) -> Tensor:
@@ -243,6 +241,11 @@ def _hidden_state(backbone: PreTrainedModel, pixels: Tensor) -> Tensor:
     return cast(Tensor, parts.encoder(inputs_embeds=embedded).last_hidden_state)
 
 
-def _fit(grid: Tensor, rows: int) -> Tensor:
+def fit_grid(grid: Tensor, rows: int) -> Tensor:
     """(N, C, h, w) -> (N, C, rows, rows), bilinear."""
     return F.interpolate(grid, size=(rows, rows), mode="bilinear", align_corners=False)
+
+
+def pool_grid(grid: Tensor, tokens: int | None) -> Tensor:
+    """Average neighbours: (N, C, h, w) -> (N, C, r, r) with r * r = tokens; None keeps every patch."""
+    return grid if tokens is None else F.adaptive_avg_pool2d(grid, math.isqrt(tokens))
