@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from spatialbot_policy.inference import ActionDecoder
 from spatialbot_policy.model import SpatialBotForActionPrediction
 from spatialbot_policy.model.loss import IGNORE
 from spatialbot_policy.model.vision_tower import as_tower
@@ -103,7 +104,7 @@ class Learner(nn.Module):
         """
         features = self._features(batch)
         embeds = batch.gather(self.model.embed_features(features))
-        bins = self.model.generate_actions({**prompts, "image_embeds": embeds}, self._dimensions)
+        bins = ActionDecoder(self.model).decode({**prompts, "image_embeds": embeds}, self._dimensions)
         return bins, None if self.head is None else self.locate(features, batch)
 
     def say(self, batch: Batch, prompts: Tensor, tokens: int) -> Tensor:

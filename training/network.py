@@ -38,8 +38,13 @@ def build_network(recipe: Recipe, corpus: Iterable[str]) -> Network:
         ConfigError: an unknown field in `model.vision` or `model.text`, or a value that gives no network.
         CheckpointError: weights that cannot be read, or that promise something else than the recipe.
     """
-    if recipe.start.checkpoint is not None:
-        return _from_checkpoint(recipe)
+    made = _fresh(recipe, corpus) if recipe.start.checkpoint is None else _from_checkpoint(recipe)
+    made[0].config.action_decoding = recipe.model.action_decoding
+    return made
+
+
+def _fresh(recipe: Recipe, corpus: Iterable[str]) -> Network:
+    """A network of the recipe's size, with fresh or with pretrained weights."""
     size = _size(recipe)
     start = None
     if recipe.start.language is not None:

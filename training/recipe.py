@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from spatialbot_policy.config import PolicyConfig
 from spatialbot_policy.conversation_config import ConversationConfig
@@ -34,6 +35,8 @@ class ModelConfig:
         text: fields of the language model's configuration.
         vocab_size: text tokens of a tokenizer that is learned from the prompts (no `start`).
         bin_smoothing: standard deviation of the soft labels, in bins.
+        action_decoding: "sequential": each action token is learned from those before it; "parallel": all from
+            the prompt alone, so that one pass answers.
     """
 
     size: str = "tiny"
@@ -41,6 +44,7 @@ class ModelConfig:
     text: dict[str, object] = field(default_factory=dict)
     vocab_size: int = 512
     bin_smoothing: float = 1.0
+    action_decoding: Literal["sequential", "parallel"] = "sequential"
 
 
 @dataclass(frozen=True)

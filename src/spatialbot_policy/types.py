@@ -14,6 +14,7 @@ from spatialbot_policy.errors import ActionError, FrameError
 UInt8Array = NDArray[np.uint8]
 DepthArray = NDArray[np.uint16] | NDArray[np.uint32]
 FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ class Observation:
 
 @dataclass(frozen=True)
 class ActionStep:
-    """One delta-pose command, relative to the measured tool pose at the observation's stamp.
+    """One delta-pose command, relative to the measured tool pose at the step's own time.
 
     Attributes:
         translation_m: (3,) in the robot base frame.
@@ -127,7 +128,18 @@ class ActionStep:
 
 @dataclass(frozen=True)
 class ActionChunk:
-    """The policy's answer: one or more steps, the first for the observation's own stamp."""
+    """The policy's answer: one or more steps, one control period apart.
+
+    The first step is for the observation's own stamp, step k for k periods later. Each is relative to the
+    tool pose that is measured at its own time, not to the pose in the observation nor to where the step
+    before it was to lead: `policy_node` sends a step when its time has come, stamped with that time, and
+    `arm_node` adds it to the pose it measured at that stamp. So a chunk leads to the sum of its steps only
+    where the arm keeps up; it never jumps to make good what the guard has shortened.
+
+    Attributes:
+        observation_stamp_ns: of the observation that is answered.
+        steps: in the order of time.
+    """
 
     observation_stamp_ns: int
     steps: tuple[ActionStep, ...]

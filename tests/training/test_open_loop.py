@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,8 @@ import pytest
 import torch
 from tests.training.training_samples import POLICY, record_stills, small_recipe
 
-from spatialbot_policy.inference import LocalPolicy
+from spatialbot_policy.inference import ActionDecoder, LocalPolicy
+from spatialbot_policy.inference.language_reader import LayerReader
 from spatialbot_policy.model.checkpoint import Checkpoint
 from spatialbot_training.examples import EpisodeExamples
 from spatialbot_training.open_loop import OpenLoopExample, plot_open_loop, validate
@@ -38,8 +40,26 @@ def test_predictions_are_the_answers_of_the_policy(trainer: Trainer) -> None:
     assert example.starts.tolist() == [0]
 
 
+def test_a_run_with_parallel_decoding_answers_in_one_pass(
+    recipe: Recipe, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parallel = replace(recipe, model=replace(recipe.model, action_decoding="parallel"))
+    policy = LocalPolicy.from_checkpoint(Trainer(parallel, tmp_path / "run", cache).run())
+    reads: list[int] = []
+    read = LayerReader.read
+
+    def count(self: LayerReader, embeds: torch.Tensor, *rest: object) -> torch.Tensor:
+        reads.append(embeds.shape[1])
+        return read(self, embeds, *rest)
+
+    monkeypatch.setattr(LayerReader, "read", count)
+    trainer = Trainer(recipe, tmp_path / "other", cache)  # for its episodes alone
+    policy.act(source_of(trainer).store.observation(0))
+    assert len(reads) == 1
+
+
 def test_figures_of_a_perfect_answer(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
-    source, model = source_of(trainer), trainer.learner.model
+    source = source_of(trainer)
     space, rows = POLICY.action_space, []
     prompt = EpisodeExamples.prompt
 
@@ -49,9 +69,9 @@ def test_figures_of_a_perfect_answer(trainer: Trainer, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(EpisodeExamples, "prompt", remember)
     monkeypatch.setattr(
-        model,
-        "generate_actions",
-        lambda inputs, dimensions: torch.from_numpy(
+        ActionDecoder,
+        "decode",
+        lambda self, inputs, dimensions: torch.from_numpy(
             space.encode_vectors(source.store.actions[rows[-len(inputs["input_ids"]) :]])
         ),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from torch import Tensor
 from transformers import AutoConfig
 from transformers.configuration_utils import PreTrainedConfig, SubConfigSpec
 
@@ -12,6 +13,7 @@ from spatialbot_policy.model.conv_tower import ConvTowerConfig
 from spatialbot_policy.model.pretrained_tower import PretrainedTowerConfig
 
 PROJECTOR_TYPES = ("mlp2x_gelu",)
+ACTION_DECODINGS = ("sequential", "parallel")
 
 
 class SpatialBotConfig(PreTrainedConfig):
@@ -29,9 +31,11 @@ class SpatialBotConfig(PreTrainedConfig):
         history_length: observations in each prompt the weights were trained with; 0 = not stated.
         action_kind: kind of the action space they were trained for; empty = not stated.
         bin_smoothing: standard deviation, in bins, of the soft labels of action tokens; 0 = one-hot.
+        action_decoding: "sequential" when each action token was learned from those before it, "parallel" when
+            all were learned from the prompt alone, with placeholders in their places.
 
     Raises:
-        ConfigError: an unknown projector, or token ids that do not fit the vocabulary.
+        ConfigError: an unknown projector or decoding, or token ids that do not fit the vocabulary.
     """
 
     model_type = "spatialbot"
@@ -50,6 +54,7 @@ class SpatialBotConfig(PreTrainedConfig):
     history_length: int = 0
     action_kind: str = ""
     bin_smoothing: float = 0.0
+    action_decoding: str = "sequential"
     tie_word_embeddings: bool = False
     bos_token_id: int | None = None
     eos_token_id: int | None = None
@@ -62,6 +67,10 @@ class SpatialBotConfig(PreTrainedConfig):
         if self.projector_type not in PROJECTOR_TYPES:
             raise ConfigError(
                 f"unknown projector_type '{self.projector_type}'; use one of {', '.join(PROJECTOR_TYPES)}"
+            )
+        if self.action_decoding not in ACTION_DECODINGS:
+            raise ConfigError(
+                f"unknown action_decoding '{self.action_decoding}'; use one of {', '.join(ACTION_DECODINGS)}"
             )
         last = self.first_action_token_id + self.action_bins - 1
         acts = self.action_bins != 0
@@ -79,6 +88,12 @@ class SpatialBotConfig(PreTrainedConfig):
     def action_token_slice(self) -> slice:
         """The action tokens' place in the vocabulary."""
         return slice(self.first_action_token_id, self.first_action_token_id + self.action_bins)
+
+    def hide_actions(self, input_ids: Tensor, labels: Tensor) -> Tensor:
+        """(B, L) ids, in the actions' places what parallel decoding reads there: `<action_000>`."""
+        place = self.action_token_slice
+        hidden = (labels >= place.start) & (labels < place.stop)
+        return input_ids.masked_fill(hidden, self.first_action_token_id)
 
 
 AutoConfig.register(ConvTowerConfig.model_type, ConvTowerConfig, exist_ok=True)

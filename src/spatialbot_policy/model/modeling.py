@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-import torch
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM
 from transformers.cache_utils import Cache
@@ -14,7 +12,7 @@ from transformers.generation import GenerationMixin
 from transformers.modeling_outputs import ModelOutput
 from transformers.modeling_utils import PreTrainedModel
 
-from spatialbot_policy.errors import ActionError, FrameError
+from spatialbot_policy.errors import FrameError
 from spatialbot_policy.model.configuration import SpatialBotConfig
 from spatialbot_policy.model.loss import IGNORE, answer_loss
 from spatialbot_policy.model.projector import Mlp2xGeluProjector
@@ -127,7 +125,9 @@ class SpatialBotForActionPrediction(PreTrainedModel, GenerationMixin):
         if inputs_embeds is None:
             if input_ids is None:
                 raise FrameError("forward needs input_ids or inputs_embeds; call SpatialBotProcessor")
-            inputs_embeds = self._embed(input_ids, pixel_values, image_embeds)
+            if labels is not None and self.config.action_decoding == "parallel":
+                input_ids = self.config.hide_actions(input_ids, labels)
+            inputs_embeds = self.embed(input_ids, pixel_values, image_embeds)
         if position_ids is None and attention_mask is not None and attention_mask.ndim == 2:
             position_ids = (attention_mask.long().cumsum(1) - 1).clamp(min=0)[:, -inputs_embeds.shape[1] :]
         outputs = self.language_model.get_decoder()(
@@ -153,8 +153,17 @@ class SpatialBotForActionPrediction(PreTrainedModel, GenerationMixin):
             logits = head(hidden)
         return SpatialBotOutput(loss=loss, logits=logits, past_key_values=outputs.past_key_values)
 
-    def _embed(self, input_ids: Tensor, pixel_values: Tensor | None, image_embeds: Tensor | None) -> Tensor:
-        """Token embeddings with the image embeddings in the image tokens' places."""
+    def embed(
+        self,
+        input_ids: Tensor,
+        pixel_values: Tensor | None = None,
+        image_embeds: Tensor | None = None,
+    ) -> Tensor:
+        """(B, L, hidden) token embeddings with the images' in the image tokens' places; as `forward`.
+
+        Raises:
+            FrameError: images and image tokens do not agree in number.
+        """
         embeds: Tensor = self.get_input_embeddings()(input_ids)
         if image_embeds is None:
             if pixel_values is None:
@@ -179,54 +188,6 @@ class SpatialBotForActionPrediction(PreTrainedModel, GenerationMixin):
         if not is_first_iteration and kwargs.get("use_cache", True):
             inputs["pixel_values"] = inputs["image_embeds"] = None
         return cast(dict[str, Any], inputs)
-
-    @torch.no_grad()
-    def generate_actions(self, inputs: Mapping[str, Tensor], dimensions: int) -> Tensor:
-        """Decode one action per prompt: greedy, one step per dimension, action tokens alone.
-
-        Args:
-            inputs: `input_ids`, `attention_mask` (padding on the left) and `pixel_values` or `image_embeds`.
-            dimensions: number of tokens of an action, 7 or 8.
-
-        Returns:
-            (B, dimensions) int64 bins in 0 .. action_bins - 1; the same as `generate` with a logits
-            processor that allows exactly these tokens.
-
-        Raises:
-            ActionError: the logits are not finite, or a prompt is padded on the right.
-        """
-        mask = inputs["attention_mask"]
-        if not bool(mask[:, -1].all()):
-            raise ActionError(
-                "prompts must be padded on the left to be answered; use the checkpoint's own tokenizer"
-            )
-        images = {key: inputs[key] for key in ("pixel_values", "image_embeds") if key in inputs}
-        tokens, cache, bins = inputs["input_ids"], None, []
-        for _ in range(dimensions):
-            output = self(
-                input_ids=tokens,
-                attention_mask=mask,
-                past_key_values=cache,
-                logits_to_keep=1,
-                use_cache=True,
-                **images,
-            )
-            chosen = self._best_bins(output.logits[:, -1])
-            bins.append(chosen)
-            tokens = chosen[:, None] + self.config.first_action_token_id
-            cache, images = output.past_key_values, {}
-            mask = torch.cat([mask, mask.new_ones(mask.shape[0], 1)], dim=1)
-        return torch.stack(bins, dim=1)
-
-    def _best_bins(self, logits: Tensor) -> Tensor:
-        """(B, V) -> (B,) the most likely bin; refuses logits that are not finite."""
-        allowed = logits[:, self.config.action_token_slice]
-        if not bool(torch.isfinite(allowed).all()):
-            raise ActionError(
-                "the model's action logits are not finite, so no action was chosen; the weights or the "
-                "training diverged: use another checkpoint or train again with a lower learning rate"
-            )
-        return allowed.argmax(dim=1)
 
 
 def _per_token(weights: Tensor, labels: Tensor) -> Tensor:

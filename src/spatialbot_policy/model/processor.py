@@ -81,12 +81,21 @@ class SpatialBotProcessor(ProcessorMixin):
             _check_counts(texts, groups)
             batch["pixel_values"] = self.stack_images([image for group in groups for image in group])
         if answers is None:
-            batch.update(self.pad_rows([self._prompt_ids(text) for text in texts]))
+            batch.update(self.pad_rows([self.prompt_ids(text) for text in texts]))
             return BatchFeature(batch)
         self._check_answers(answers, len(texts))
         encoded = [self.encode_action(text, row, style) for text, row in zip(texts, answers, strict=True)]
         batch.update(self.pad_rows([row.input_ids for row in encoded], [row.labels for row in encoded]))
         return BatchFeature(batch)
+
+    def prompt_ids(self, prompt: str) -> tuple[int, ...]:
+        """Token ids of one robot prompt, remembered: an instruction is asked many times.
+
+        Raises:
+            ConversationError: placeholders out of order.
+            FrameError: a prompt longer than the model reads.
+        """
+        return self._prompt_ids(prompt)
 
     def encode_action(
         self, prompt: str, bins: np.ndarray, style: PromptStyle = PromptStyle.REFERENCE

@@ -13,7 +13,7 @@ from spatialbot_policy.config import CameraConfig, PolicyConfig
 from spatialbot_policy.depth import DepthVariant
 from spatialbot_policy.errors import ActionError, CheckpointError, FrameError, HistoryError, PromptError
 from spatialbot_policy.history import History
-from spatialbot_policy.inference import LocalPolicy
+from spatialbot_policy.inference import ActionDecoder, LocalPolicy
 from spatialbot_policy.model import SpatialBotForActionPrediction, SpatialBotProcessor, save_checkpoint
 from spatialbot_policy.model.checkpoint import Checkpoint
 from spatialbot_policy.pipeline import build_pipeline
@@ -43,7 +43,7 @@ def bins_without_cache(small: Small, config: PolicyConfig, history: tuple[Observ
     """The answer to the whole prompt with all of its images."""
     inputs = build_pipeline(config)(history)
     batch = small[1](inputs.prompt, list(inputs.images))
-    return small[0].generate_actions(batch, 7)[0].tolist()
+    return ActionDecoder(small[0]).decode(batch, 7)[0].tolist()
 
 
 def test_cached_frames_give_the_same_answer_as_all_images(
@@ -60,21 +60,19 @@ def test_cached_frames_give_the_same_answer_as_all_images(
     assert len(answers) > 1
 
 
-def test_a_step_encodes_the_newest_frame_alone(
-    small: Small, policy: LocalPolicy, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_step_encodes_the_newest_frame_alone(policy: LocalPolicy, monkeypatch: pytest.MonkeyPatch) -> None:
     encoded: list[int] = []
-    encode = small[0].encode_images
+    encode = policy._engine._encode_images
 
     def count(pixels: torch.Tensor) -> torch.Tensor:
         encoded.append(len(pixels))
         return encode(pixels)
 
-    monkeypatch.setattr(small[0], "encode_images", count)
+    monkeypatch.setattr(policy._engine, "_encode_images", count)
     for step in range(1, 8):
         policy.act(observation(step))
     assert encoded == [2] * 7
-    assert len(policy._embeddings) == 4
+    assert policy._session.frames == 4
 
 
 def test_act_answers_the_observation(policy: LocalPolicy, policy_config: PolicyConfig) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 from transformers import LogitsProcessor, LogitsProcessorList
 
 from spatialbot_policy.errors import ActionError, ConfigError, FrameError
+from spatialbot_policy.inference import ActionDecoder
 from spatialbot_policy.model import SpatialBotConfig, SpatialBotForActionPrediction, SpatialBotProcessor
 from spatialbot_policy.model.loss import answer_loss
 from spatialbot_policy.prompt import PromptStyle, build_prompt
@@ -57,7 +58,7 @@ def test_decoding_equals_generate_with_a_logits_processor(small: Small, dimensio
     )
     assert (reference[:, -1] == model.config.eos_token_id).all()
     expected = reference[:, length:-1] - model.config.first_action_token_id
-    bins = model.generate_actions(inputs, dimensions)
+    bins = ActionDecoder(model).decode(inputs, dimensions)
     assert bins.tolist() == expected.tolist()
     assert len(set(map(tuple, bins.tolist()))) > 1, "random weights that ignore their inputs prove nothing"
 
@@ -65,17 +66,17 @@ def test_decoding_equals_generate_with_a_logits_processor(small: Small, dimensio
 def test_padding_does_not_change_the_answer(small: Small) -> None:
     model, processor = small
     inputs = batch(processor)
-    together = model.generate_actions(inputs, 7)
+    together = ActionDecoder(model).decode(inputs, 7)
     for row, text in enumerate(INSTRUCTIONS):
         alone = dict(processor(build_prompt(text, 4, PromptStyle.REFERENCE)))
         alone["pixel_values"] = inputs["pixel_values"][4 * row : 4 * row + 4]
-        assert model.generate_actions(alone, 7).tolist() == together[row : row + 1].tolist()
+        assert ActionDecoder(model).decode(alone, 7).tolist() == together[row : row + 1].tolist()
 
 
 def test_cached_decoding_agrees_with_one_full_pass(small: Small) -> None:
     model, processor = small
     inputs = batch(processor)
-    bins = model.generate_actions(inputs, 7)
+    bins = ActionDecoder(model).decode(inputs, 7)
     full = dict(inputs)
     answer = bins + model.config.first_action_token_id
     full["input_ids"] = torch.cat([inputs["input_ids"], answer], dim=1)
@@ -90,7 +91,7 @@ def test_logits_that_are_not_finite_are_an_error(small: Small, value: float) -> 
     with torch.no_grad():
         model.projector.linear_2.bias[0] = value
     with pytest.raises(ActionError, match="not finite.*another checkpoint"):
-        model.generate_actions(batch(processor), 7)
+        ActionDecoder(model).decode(batch(processor), 7)
 
 
 def test_right_padding_is_refused(small: Small) -> None:
@@ -98,7 +99,7 @@ def test_right_padding_is_refused(small: Small) -> None:
     inputs = batch(processor)
     inputs["attention_mask"][0, -1] = 0
     with pytest.raises(ActionError, match="padded on the left"):
-        model.generate_actions(inputs, 7)
+        ActionDecoder(model).decode(inputs, 7)
 
 
 def test_image_embeddings_can_be_kept_and_gathered(small: Small) -> None:
@@ -193,8 +194,10 @@ def test_every_weight_receives_a_gradient(small: Small) -> None:
     assert all(bool(torch.isfinite(weight.grad).all()) for weight in model.parameters())
 
 
-def test_a_few_steps_learn_a_few_answers(small: Small) -> None:
+@pytest.mark.parametrize("decoding", ["sequential", "parallel"])
+def test_a_few_steps_learn_a_few_answers(small: Small, decoding: str) -> None:
     model, processor = small
+    model.config.action_decoding = decoding
     inputs = batch(processor, answers=True)
     optimizer = torch.optim.AdamW(model.train().parameters(), lr=5e-3)
     for _ in range(60):
@@ -203,9 +206,21 @@ def test_a_few_steps_learn_a_few_answers(small: Small) -> None:
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
     prompts = {key: inputs[key][:, :-8] for key in ("input_ids", "attention_mask")}
-    bins = model.eval().generate_actions({**prompts, "pixel_values": inputs["pixel_values"]}, 7)
+    bins = ActionDecoder(model).decode({**prompts, "pixel_values": inputs["pixel_values"]}, 7)
     wanted = inputs["labels"][:, -8:-1] - model.config.first_action_token_id
     assert (bins - wanted).abs().max() <= 1
+
+
+def test_parallel_training_never_sees_an_action(small: Small) -> None:
+    model, processor = small
+    model.config.action_decoding = "parallel"
+    inputs, other = batch(processor, answers=True), batch(processor, answers=True)
+    place = model.config.action_token_slice
+    shown = (other["labels"] >= place.start) & (other["labels"] < place.stop)
+    other["input_ids"][shown] = place.stop - 1  # another answer is shown, the same is asked for
+    assert torch.equal(model(**inputs).logits, model(**other).logits)
+    model.config.action_decoding = "sequential"
+    assert not torch.equal(model(**inputs).logits, model(**other).logits)
 
 
 def test_save_and_load_keep_every_weight(small: Small, tmp_path: Path) -> None:
@@ -235,6 +250,7 @@ def test_two_seeds_build_the_same_shapes_and_other_weights(small: Small) -> None
         ({"first_action_token_id": 10_000_000}, "do not fit a vocabulary"),
         ({"image_token_id": 50}, "among the action tokens"),
         ({"bin_smoothing": -1.0}, "bin_smoothing"),
+        ({"action_decoding": "backwards"}, "unknown action_decoding 'backwards'"),
     ],
 )
 def test_configurations_that_cannot_work_are_refused(changes: dict[str, object], message: str) -> None:

@@ -15,7 +15,7 @@ from spatialbot_policy.config import CameraConfig, PolicyConfig
 from spatialbot_policy.depth import DepthVariant
 from spatialbot_policy.errors import ConfigError, FrameError
 from spatialbot_policy.history import History
-from spatialbot_policy.inference import LocalPolicy
+from spatialbot_policy.inference import ActionDecoder, LocalPolicy
 from spatialbot_policy.model import (
     ModelSize,
     SpatialBotForActionPrediction,
@@ -250,7 +250,7 @@ def test_a_policy_with_a_pretrained_tower_acts_the_same_from_a_checkpoint_and_wi
         batch = processor(inputs.prompt, list(inputs.images))
         assert int((batch["input_ids"] == model.config.image_token_id).sum()) == 4 * 64
         bins = policy.predict_bins(observation(step)).tolist()
-        assert bins == model.eval().generate_actions(batch, 7)[0].tolist()
+        assert bins == ActionDecoder(model.eval()).decode(batch, 7)[0].tolist()
         answers.add(tuple(bins))
     assert len(answers) > 1
 
