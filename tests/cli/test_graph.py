@@ -36,6 +36,7 @@ GIVEN = {
     "robot": {},
     "sim": {},
     "record": {"dataset": "datasets/x", "instruction": "pick up the cup", "teleop": "none"},
+    "remote": {"server": "ws://gpu:8000"},
     "replay": {"episode": "datasets/x/episodes/000000"},
 }
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import logging
-import sys
 import threading
 import traceback
 from collections.abc import Callable, Sequence
@@ -12,6 +11,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 
 from spatialbot_policy.errors import ConfigError
+from spatialbot_policy.process_tuning import take_turns
 from spatialbot_ros.embedded.contexts import Context, own_default_context
 from spatialbot_ros.embedded.launch_file import LaunchFile, NodeEntry
 
@@ -20,7 +20,6 @@ Main = Callable[[Sequence[str]], None]
 
 _log = logging.getLogger(__name__)
 _STOP_S = 10.0
-_SWITCH_S = 0.001
 
 
 @dataclass
@@ -114,15 +113,6 @@ class Launcher:
         except Exception as error:  # a node's bug must not take the others with it
             running.failure = f"{type(error).__name__}: {error}"
             _log.error("%s died\n%s", entry.name, traceback.format_exc())
-
-
-def take_turns() -> None:
-    """Let the threads of this process take turns quickly: nodes wait for each other's messages.
-
-    Python lets a busy thread run for 5 ms before another gets its turn, as long as the whole way from a
-    frame to its command should take.
-    """
-    sys.setswitchinterval(_SWITCH_S)
 
 
 def _refuse_same_names(launch: LaunchFile) -> None:

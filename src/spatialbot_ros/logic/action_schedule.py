@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from spatialbot_policy.errors import ConfigError
 from spatialbot_policy.types import ActionChunk, ActionStep
@@ -15,10 +15,12 @@ class ScheduledStep:
     Attributes:
         stamp_ns: the chunk's observation stamp plus the step's place in periods.
         action: relative to the tool pose at that time.
+        observation_stamp_ns: of the chunk it is from.
     """
 
     stamp_ns: int
     action: ActionStep
+    observation_stamp_ns: int
 
 
 class ActionSchedule:
@@ -28,10 +30,14 @@ class ActionSchedule:
     it is: whether it is too late is the guard's question. A step follows the one before it by half a period
     or more, so a new chunk never repeats a step that its predecessor has already done.
 
+    The latency needs no estimate: a chunk comes with its observation's stamp, and what of it lies in the past
+    by then is dropped. Motion goes on without a pause as long as a chunk lasts longer than two answers take.
+
     Args:
         period_ns: the control period.
-        blend_steps: steps of a new chunk that are mixed with the old chunk's steps for the same time. The
-            new share grows evenly from 1 / (blend_steps + 1); gripper and terminate flag are the new chunk's.
+        blend_steps: steps of a new chunk that are mixed with the old chunk's steps for the same time, or
+            fewer where the old chunk ends before. The new share grows evenly from 1 / (steps + 1); gripper
+            and terminate flag are the new chunk's.
 
     Attributes:
         dropped: steps that were never due: their time passed, or a newer chunk replaced them.
@@ -72,7 +78,9 @@ class ActionSchedule:
         self._newest_ns = chunk.observation_stamp_ns
         self._single = len(chunk.steps) == 1
         steps = [
-            ScheduledStep(chunk.observation_stamp_ns + place * self._period_ns, action)
+            ScheduledStep(
+                chunk.observation_stamp_ns + place * self._period_ns, action, chunk.observation_stamp_ns
+            )
             for place, action in enumerate(chunk.steps)
         ]
         self.dropped += len(self._plan)
@@ -106,12 +114,14 @@ class ActionSchedule:
         return kept
 
     def _blend(self, steps: list[ScheduledStep]) -> list[ScheduledStep]:
+        """Mix as many first steps as both chunks have: if fewer than asked for, in larger, even parts."""
+        old = [self._planned_at(step.stamp_ns) for step in steps[: self._blend_steps]]
+        count = old.index(None) if None in old else len(old)
         blended = list(steps)
-        for place, step in enumerate(steps[: self._blend_steps]):
-            old = self._planned_at(step.stamp_ns)
-            if old is not None:
-                share = (place + 1) / (self._blend_steps + 1)
-                blended[place] = ScheduledStep(step.stamp_ns, mix(old.action, step.action, share))
+        for place, (before, step) in enumerate(zip(old[:count], steps, strict=False)):
+            if before is not None:
+                share = (place + 1) / (count + 1)
+                blended[place] = replace(step, action=mix(before.action, step.action, share))
         return blended
 
     def _planned_at(self, stamp_ns: int) -> ScheduledStep | None:

@@ -16,7 +16,7 @@ INFERENCE = "inference"
 PUBLISH = "publish"  # until the action was handed to the middleware
 ACTION_TRANSPORT = "action_transport"  # until the arm node received it
 GUARD = "guard"  # until the command was handed to the middleware
-TOTAL = "total"  # colour stamp to command
+TOTAL = "total"  # colour stamp to command; for a later step of a chunk, its own time to command
 STAGES = (TRANSPORT, PAIRING, QUEUE, INFERENCE, PUBLISH, ACTION_TRANSPORT, GUARD, TOTAL)
 
 

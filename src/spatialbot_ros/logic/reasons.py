@@ -27,6 +27,11 @@ class Reason(str, Enum):
     POLICY_HUNG = "policy_hung"
     POLICY_LATE = "policy_late"
     TASK_DONE = "task_done"
+    # policy node: a policy on another machine
+    SERVER_LOST = "server_lost"
+    SERVER_SLOW = "server_slow"
+    SERVER_CHANGED = "server_changed"
+    SERVER_REFUSED = "server_refused"
     # arm node: who commands
     POLICY_STOPPED = "policy_stopped"
     POLICY_SILENT = "policy_silent"

@@ -51,15 +51,19 @@ class PolicyLatency:
         self._trace.add(stamp_ns, latency.INFERENCE, answer.inference_ns)
         _remember(self._answered_ns, stamp_ns, time.monotonic_ns())
 
-    def published(self, stamp_ns: int) -> JointState | None:
-        """Note an action; the stages as a named vector in seconds, None for a later step of a chunk."""
-        answered_ns = self._answered_ns.pop(stamp_ns, None)
+    def published(self, observation_stamp_ns: int, action_stamp_ns: int) -> JointState | None:
+        """Note an action; the stages as a named vector in seconds, None for a later step of a chunk.
+
+        The message carries the action's own stamp, under which the arm adds its stages: the first step of a
+        chunk that was in time need not be the one for the observation's stamp.
+        """
+        answered_ns = self._answered_ns.pop(observation_stamp_ns, None)
         if answered_ns is None:
             return None
-        self._trace.add(stamp_ns, latency.PUBLISH, time.monotonic_ns() - answered_ns)
-        stages = self._trace.step(stamp_ns)
+        self._trace.add(observation_stamp_ns, latency.PUBLISH, time.monotonic_ns() - answered_ns)
+        stages = self._trace.step(observation_stamp_ns)
         message = JointState(name=list(stages), position=[value / 1e9 for value in stages.values()])
-        message.header.stamp = to_time(stamp_ns)
+        message.header.stamp = to_time(action_stamp_ns)
         return message
 
     def values(self) -> Mapping[str, str]:

@@ -13,6 +13,7 @@ from std_srvs.srv import Trigger
 
 from spatialbot_policy.config import PolicyConfig
 from spatialbot_policy.errors import CheckpointError, FrameError, HistoryError
+from spatialbot_policy.process_tuning import tune_process
 from spatialbot_policy.types import Observation, RgbdFrame
 from spatialbot_ros.convert.actions import from_action
 from spatialbot_ros.logic.action_schedule import ActionSchedule
@@ -25,6 +26,7 @@ from spatialbot_ros.nodes.camera_streams import FIRST_TIMEOUTS, Arrival, CameraS
 from spatialbot_ros.nodes.parameters import Parameters
 from spatialbot_ros.nodes.policy_factory import MakePolicy, load_policy
 from spatialbot_ros.nodes.policy_latency import PolicyLatency
+from spatialbot_ros.nodes.policy_link import LINK_REASONS, close_link, link_refusal, link_values
 from spatialbot_ros.nodes.policy_parameters import PolicyParameters, check_policy_parameters
 from spatialbot_ros.nodes.policy_worker import Answer, PolicyWorker
 from spatialbot_ros.nodes.reporting import Reporter
@@ -64,8 +66,7 @@ class PolicyNode(Node):
         super().__init__("policy_node", **kwargs)
         self._values = values = Parameters(self, PolicyParameters).value
         check_policy_parameters(values)
-        policy = make_policy(values)
-        self._config: PolicyConfig | None = getattr(policy, "config", None)
+        self._policy = policy = make_policy(values)  # the worker's from here on, but for what any thread may
         self._on_observation = on_observation
         self._instruction = values.instruction
         self._autostart = values.autostart
@@ -146,15 +147,15 @@ class PolicyNode(Node):
                 f"the policy still works on stamp {job.observation.stamp_ns} ns; start again when it is "
                 "done, or restart this node",
             )
-        return self._mismatch()
+        return link_refusal(self._policy) or self._mismatch()
 
     def _mismatch(self) -> Refusal | None:
         """How checkpoint and robot differ; a policy without a configuration claims nothing."""
-        if self._config is None:
+        config: PolicyConfig | None = getattr(self._policy, "config", None)
+        if config is None:
             return None
         try:
-            expected = self._values.robot.expected(self._config, self._values.cameras)
-            self._config.check_matches(expected, "the robot")
+            config.check_matches(self._values.robot.expected(config, self._values.cameras), "the robot")
         except CheckpointError as error:
             return Refusal(Reason.CHECKPOINT_MISMATCH, str(error))
         return None
@@ -250,7 +251,7 @@ class PolicyNode(Node):
         job = self._worker.oldest
         if job is not None and job.run == self._run and now_ns - job.submitted_ns > self._values.hung_ns:
             return Refusal(Reason.POLICY_HUNG, _too_long(now_ns - job.submitted_ns, self._values.hung_ns))
-        return None
+        return link_refusal(self._policy)
 
     # --- what goes out
 
@@ -262,7 +263,7 @@ class PolicyNode(Node):
         # The arm may still carry this step out: the stop comes with the next frame.
         self._done = step.action.terminate
         self._rate.tick(now_ns)
-        message = self._latency.published(step.stamp_ns)
+        message = self._latency.published(step.observation_stamp_ns, step.stamp_ns)
         if message is not None:
             self._latencies.publish(message)
 
@@ -272,7 +273,7 @@ class PolicyNode(Node):
         entries["observations replaced by newer ones"] = str(self._worker.replaced)
         for camera in self._cameras:
             entries |= camera.values(now_ns)
-        self._report.values({**entries, **self._latency.values()})
+        self._report.values({**entries, **link_values(self._policy), **self._latency.values()})
 
     def _now_ns(self) -> int:
         return int(self.get_clock().now().nanoseconds)
@@ -282,17 +283,23 @@ class PolicyNode(Node):
         self._stop(Refusal(Reason.SHUTDOWN, "the node ends"))
         if not self._worker.close():
             self.get_logger().warning("the policy still hangs; its thread is left behind")
+        close_link(self._policy)
 
     def destroy_node(self) -> None:
         """End without last words: an answer that is still to come finds nobody."""
         if hasattr(self, "_worker"):  # a node that refused to start has none
             self._worker.close(0.0)
+            close_link(self._policy)
         super().destroy_node()
 
 
 def _raised(error: Exception | None) -> Refusal:
     """What the policy said of an observation, under the name of what is wrong with it."""
-    reasons = {FrameError: Reason.IMAGE_INVALID, HistoryError: Reason.STAMP_INVALID}
+    reasons: dict[type[Exception], Reason] = {
+        FrameError: Reason.IMAGE_INVALID,
+        HistoryError: Reason.STAMP_INVALID,
+        **LINK_REASONS,
+    }
     reason = next((name for kind, name in reasons.items() if isinstance(error, kind)), Reason.POLICY_ERROR)
     return Refusal(reason, f"{type(error).__name__}: {error}")
 
@@ -306,6 +313,7 @@ def _too_long(took_ns: int, allowed_ns: int) -> str:
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run the node until it is interrupted."""
+    tune_process()
     run(PolicyNode, args)
 
 

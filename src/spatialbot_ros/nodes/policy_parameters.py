@@ -10,6 +10,7 @@ from spatialbot_policy.config import CameraConfig, PolicyConfig
 from spatialbot_policy.depth import DepthVariant
 from spatialbot_policy.episode_topics import ACTION_TOPIC, INSTRUCTION_TOPIC, color_topic, depth_topic
 from spatialbot_policy.errors import ConfigError
+from spatialbot_policy.serving.image_codec import ImageMode
 from spatialbot_ros.logic.parameter import parameter
 
 COLOR_ONLY = "none"
@@ -65,8 +66,31 @@ class RobotContract:
 class PolicyParameters:
     """Parameters of policy_node. A period is one of `camera_rate_hz` for frames, of `robot.rate_hz` else."""
 
-    checkpoint: str = parameter("", "Directory of the checkpoint.")
+    checkpoint: str = parameter("", "Directory of the checkpoint; not looked at where there is a server.")
     device: str = parameter("cpu", "Torch device of the policy, such as cpu or cuda.")
+    dtype: str = parameter(
+        "float32",
+        "Precision of large parts; auto: bfloat16 where it is native and gains.",
+        choices=("float32", "bfloat16", "auto"),
+    )
+    decoding: str = parameter(
+        "checkpoint",
+        "How action tokens are decoded; checkpoint: as it was trained to.",
+        choices=("checkpoint", "sequential", "parallel"),
+    )
+    compile: bool = parameter(False, "Translate the network with torch.compile; starts minutes slower.")
+    server: str = parameter("", "Policy server, ws://HOST:PORT or wss://HOST:PORT; empty: it runs here.")
+    server_timeout_ms: float = parameter(
+        0.0, "The longest to wait for the server's answer, ms; 0: late_after_periods.", low=0.0, high=60_000.0
+    )
+    server_connect_timeout_s: float = parameter(
+        5.0, "The longest that one attempt to connect may take, s.", low=0.1, high=60.0
+    )
+    server_images: str = parameter(
+        "auto", "How images travel; jpeg alone loses detail.", choices=tuple(mode.value for mode in ImageMode)
+    )
+    server_api_key_file: str = parameter("", "File with the server's key; empty: SPATIALBOT_API_KEY.")
+    server_ca_file: str = parameter("", "Certificates for a wss:// server, PEM; empty: the system's.")
     instruction: str = parameter("", "Task in words until one comes on instruction_topic.")
     autostart: bool = parameter(False, "Start once by itself when everything is there; for simulation.")
 
@@ -124,6 +148,11 @@ class PolicyParameters:
     def frame_timeout_ns(self) -> int:
         """Silence of a camera that stops the policy."""
         return round(self.frame_period_ns * self.frame_timeout_periods)
+
+    @property
+    def server_timeout_s(self) -> float:
+        """The longest to wait for a server's answer."""
+        return self.server_timeout_ms / 1e3 if self.server_timeout_ms > 0 else self.late_ns / 1e9
 
     @property
     def late_ns(self) -> int:

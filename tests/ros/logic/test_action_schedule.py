@@ -89,11 +89,11 @@ def test_the_seam_is_a_growing_mean_without_gripper_and_flag():
     assert [step.action.gripper_closure for step in steps if step] == [1.0] * 6
 
 
-def test_beyond_the_old_chunk_nothing_is_blended():
+def test_where_the_old_chunk_ends_early_the_seam_is_shorter_not_steeper_at_its_end():
     schedule = ActionSchedule(PERIOD, blend_steps=3)
     schedule.submit(chunk(1000, 0, 0))
     schedule.submit(chunk(1100, 4, 4, 4))
-    assert ran(schedule, [1100, 1200, 1300]) == [(1100, 1), (1200, 4), (1300, 4)]
+    assert ran(schedule, [1100, 1200, 1300]) == [(1100, 2), (1200, 4), (1300, 4)]
 
 
 def test_a_single_step_between_two_chunks_does_not_repeat_what_was_done():
@@ -164,3 +164,75 @@ def test_whatever_comes_each_moment_is_done_once_and_in_time(submissions, blend,
             done.append(step.stamp_ns)
     assert all(2 * (later - earlier) >= PERIOD for earlier, later in zip(done, done[1:], strict=False))
     assert len(done) + schedule.dropped == count
+
+
+class Asked:
+    """A policy that is asked as policy_node's worker asks it: one observation at a time, then the newest.
+
+    Args:
+        latencies: how long it takes for each answer, in turn.
+        steps: of a chunk; the values of the n-th chunk's steps are all n.
+    """
+
+    def __init__(self, schedule: ActionSchedule, latencies: list[int], steps: int) -> None:
+        self._schedule, self._latencies, self._steps = schedule, latencies, steps
+        self._waiting: int | None = None
+        self._working: tuple[int, int] | None = None
+        self.answers: list[int] = []
+
+    def tick(self, now: int) -> None:
+        """Observations come once a period, answers when they are done."""
+        if now % PERIOD == 0:
+            self._waiting = now
+        if self._working is not None and now >= self._working[1]:
+            stamp, _ = self._working
+            self._working = None
+            self.answers.append(stamp)
+            self._schedule.submit(chunk(stamp, *[float(len(self.answers))] * self._steps))
+        if self._working is None and self._waiting is not None:
+            latency = self._latencies[len(self.answers) % len(self._latencies)]
+            self._working, self._waiting = (self._waiting, now + latency), None
+
+
+TICK = 5
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    st.lists(st.integers(1, 100).map(lambda ticks: ticks * TICK), min_size=1, max_size=6),
+    st.integers(0, 4),
+    st.integers(0, 3),
+)
+def test_motion_goes_on_at_the_control_rate_while_the_policy_thinks(latencies, blend, spare):
+    """Whatever the latencies are, chunks that outlast two answers leave no gap, repeat and hurry nothing."""
+    # the observation of the next answer is up to a period old when the policy begins with it
+    steps = 2 * (max(latencies) // PERIOD + 1) + 1 + spare
+    schedule = ActionSchedule(PERIOD, blend)
+    policy = Asked(schedule, latencies, max(2, steps))
+    done: list[tuple[int, int, float]] = []
+    for now in range(0, 60 * PERIOD, TICK):
+        policy.tick(now)
+        step = schedule.due(now)
+        if step is not None:
+            done.append((now, step.stamp_ns, float(step.action.translation_m[0])))
+            assert step.stamp_ns <= now < step.stamp_ns + PERIOD
+    stamps = [stamp for _, stamp, _ in done]
+    assert len(set(stamps)) == len(stamps)
+    assert all(later - earlier == PERIOD for earlier, later in zip(stamps, stamps[1:], strict=False))
+    assert stamps[-1] > 58 * PERIOD
+
+
+@given(st.integers(2, 12), st.integers(2, 12), st.integers(0, 11), st.integers(0, 6))
+def test_the_jump_at_a_seam_is_shared_out_evenly(first, second, offset, blend):
+    """From a chunk of zeros to one of ones: no step is larger than its share of the way."""
+    schedule = ActionSchedule(PERIOD, blend)
+    schedule.submit(chunk(0, *[0.0] * first))
+    values = []
+    for now in range(0, 30 * PERIOD, PERIOD):
+        if now == min(offset, first - 1) * PERIOD:
+            schedule.submit(chunk(now, *[1.0] * second))
+        step = schedule.due(now)
+        if step is not None:
+            values.append(float(step.action.translation_m[0]))
+    shared = min(blend, second, max(0, first - min(offset, first - 1)))
+    assert max(abs(np.diff([0.0, *values])), default=0.0) <= 1 / (shared + 1) + 1e-12

@@ -82,6 +82,7 @@ class PolicyRig:
         graph: to run on.
         parameters: of the node, beside `PARAMETERS`.
         policy: asked by the node.
+        make_policy: builds what the node asks, where that is not `policy` itself.
         kwargs: for PolicyNode.
     """
 
@@ -90,6 +91,7 @@ class PolicyRig:
         graph: Graph,
         parameters: dict[str, Any] | None = None,
         policy: PaperPolicy | None = None,
+        make_policy: Callable[[Any], Any] | None = None,
         **kwargs: Any,
     ) -> None:
         self.graph = graph
@@ -100,7 +102,7 @@ class PolicyRig:
         self.diagnostics = graph.record(DiagnosticArray, "/diagnostics")
         overrides = graph.parameters(PARAMETERS | (parameters or {}))
         self.node = graph.add(
-            PolicyNode(make_policy=lambda _: self.policy, parameter_overrides=overrides, **kwargs)
+            PolicyNode(make_policy or (lambda _: self.policy), parameter_overrides=overrides, **kwargs)
         )
         graph.until(lambda: self.statuses)
 

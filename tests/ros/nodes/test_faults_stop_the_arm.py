@@ -29,13 +29,13 @@ def creep(observation: Observation, number: int) -> ActionChunk:
 class Chain:
     """A fake camera, policy_node, arm_node and a robot, in motion."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, make_rig: Callable[[Graph], PolicyRig] = PolicyRig) -> None:
         self.graph = graph
         self.robot = graph.add(FakeRobot(graph.parameters()))
         self.targets = graph.record(PoseStamped, "/target_pose")
         self.statuses = graph.record(DiagnosticStatus, "/spatialbot/arm/status", LATCHED)
         self.arm = graph.add(ArmNode(parameter_overrides=graph.parameters(ARM_PARAMETERS)))
-        self.rig = PolicyRig(graph)
+        self.rig = make_rig(graph)
         self.rig.policy.make_chunk = creep
         self.rig.start()
         graph.until(lambda: graph.call("/spatialbot/arm/resume").success)

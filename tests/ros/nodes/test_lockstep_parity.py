@@ -8,11 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sensor_msgs.msg import JointState
+from tests.policy.serving.digest_policy import LoopThread, RealServer
 from tests.ros.harness import Graph
 from tests.ros.nodes.sim_graph import add_arm, add_policy, add_sim, parsed, record_outcomes
 
-from spatialbot_policy.inference import LocalPolicy
-from spatialbot_policy.types import ActionChunk, Observation
+from spatialbot_policy.inference import Engine, LocalPolicy
+from spatialbot_policy.serving.client import RemotePolicy
+from spatialbot_policy.serving.host import EngineHost
+from spatialbot_policy.serving.link_settings import LinkSettings
+from spatialbot_policy.types import ActionChunk, Observation, Policy
 from spatialbot_ros.convert.actions import to_action
 from spatialbot_ros.convert.stamps import stamp_ns
 from spatialbot_sim.evaluation.rollout import EpisodeResult, rollout
@@ -65,14 +69,20 @@ def evaluate(
 
 
 def check_parity(
-    graph: Graph, robot: SimRobot, policy: LocalPolicy, family: str, seeds: range, max_steps: int
+    graph: Graph,
+    robot: SimRobot,
+    policy: LocalPolicy,
+    family: str,
+    seeds: range,
+    max_steps: int,
+    in_graph: Policy | None = None,
 ):
     results, actions = evaluate(robot, policy, family, seeds, max_steps)
     graph.set_time(EPISODE_START_NS - 100_000_000)
     outcomes = record_outcomes(graph)
     executed = graph.record(JointState, "/spatialbot/executed_action", 1000)
     add_arm(graph)
-    add_policy(graph, make_policy=lambda parameters: policy)
+    add_policy(graph, make_policy=lambda parameters: in_graph or policy)
     add_sim(graph, robot, family=family, first_seed=seeds.start, episodes=len(seeds), max_steps=max_steps)
     graph.until(lambda: len(outcomes) == len(seeds), timeout_s=60.0 + len(seeds) * max_steps * STEP_S)
 
@@ -94,6 +104,17 @@ def check_parity(
 
 def test_two_seeds_lead_to_identical_actions_and_outcomes(graph, robot, policy):
     check_parity(graph, robot, policy, "pick", EVAL_SEEDS[:2], max_steps=12)
+
+
+def test_a_policy_behind_a_server_leads_to_the_same_actions_bit_by_bit(graph, robot):
+    loop, engine = LoopThread(), Engine.from_checkpoint(CHECKPOINT)
+    server = RealServer(loop, EngineHost(engine))
+    remote = RemotePolicy(server.url, LinkSettings(timeout_s=60.0))
+    check_parity(graph, robot, LocalPolicy(engine), "pick", EVAL_SEEDS[2:4], max_steps=12, in_graph=remote)
+    assert remote.timing is not None and "vision_ms" in remote.timing.policy
+    remote.close()
+    server.stop()
+    loop.close()
 
 
 @pytest.mark.slow
