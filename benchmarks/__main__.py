@@ -1,4 +1,7 @@
-"""`python -m benchmarks [NAME ...]`: runs benchmarks one after the other and keeps their figures as JSON."""
+"""`python -m benchmarks [NAME ...]`: runs benchmarks one after the other and keeps their figures as JSON.
+
+Without names it runs those that take minutes; what trains networks for longer runs by its name alone.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+from benchmarks import report
 from spatialbot_policy.provenance import machine
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
+BY_NAME = ("pooling_accuracy",)
 
 
 def run(name: str) -> dict[str, object]:
@@ -38,9 +43,10 @@ def run(name: str) -> dict[str, object]:
 
 
 def main(names: list[str]) -> int:
-    """Run the named benchmarks, or all of them; 1 when one failed, 2 for an unknown name."""
-    known = sorted(path.stem for path in HERE.glob("bench_*.py"))
-    wanted = [name if name.startswith("bench_") else f"bench_{name}" for name in names] or known
+    """Run the named benchmarks, or all short ones; 1 when one failed, 2 for an unknown name."""
+    short = sorted(path.stem for path in HERE.glob("bench_*.py"))
+    known = [*short, *BY_NAME]
+    wanted = [name if name in known else f"bench_{name}" for name in names] or short
     unknown = [name for name in wanted if name not in known]
     if unknown:
         print(f"unknown: {', '.join(unknown)}; choose from {', '.join(known)}", file=sys.stderr)
@@ -57,6 +63,7 @@ def main(names: list[str]) -> int:
             continue
         text = json.dumps({"machine": machine(), "figures": figures}, indent=2)
         (RESULTS / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+    report.write(RESULTS)
     return int(failures > 0)
 
 

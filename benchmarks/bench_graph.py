@@ -211,8 +211,8 @@ def _start_processes() -> Callable[[], None]:
 
 
 def _start_threads() -> Callable[[], None]:
+    from spatialbot_policy.process_tuning import take_turns
     from spatialbot_ros.embedded.contexts import Context, own_default_context
-    from spatialbot_ros.embedded.launcher import take_turns
 
     take_turns()
     contexts = {role: Context() for role in MAKE}

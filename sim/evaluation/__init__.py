@@ -1,6 +1,7 @@
 """Closed-loop evaluation on unseen scenes.
 
 `plan` (what is played), `unseen` (not what was trained on), `rollout` and `player` (one episode),
+`together` (several that ask the policy at once),
 `log` (results as they come), `statistics` and `summary` (figures), `film`, `files` and `report` (for people),
 `evaluate` (all of it).
 """

@@ -1,4 +1,4 @@
-"""Closed-loop evaluation: plays the same unseen scenes with each policy in parallel workers, and counts."""
+"""Closed-loop evaluation: plays the same unseen scenes with each policy, several at a time, and counts."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from spatialbot_policy.config import PolicyConfig
-from spatialbot_policy.errors import TaskError
+from spatialbot_policy.errors import ServerLost, TaskError
 from spatialbot_policy.provenance import sha256_of
 from spatialbot_sim.evaluation.files import Evaluation, write_files
 from spatialbot_sim.evaluation.log import Entry, EvaluationLog
 from spatialbot_sim.evaluation.plan import EvaluationPlan
 from spatialbot_sim.evaluation.player import PlayerSetup, make_player
-from spatialbot_sim.evaluation.rollout import BASELINES, MakePolicy, make_policy
+from spatialbot_sim.evaluation.rollout import BASELINES, SERVERS, MakePolicy, connect, make_policy
+from spatialbot_sim.evaluation.together import play_together
 from spatialbot_sim.evaluation.unseen import check_unseen
 from spatialbot_sim.task.contract import contract_for
 from spatialbot_sim.workers import run_jobs
@@ -47,15 +48,18 @@ def evaluate(
         TaskError: an unknown task, or every episode ends in an error.
     """
     started = time.monotonic()
-    configs = _check_checkpoints(plan)
-    weights = {name: sha256_of(Path(name) / "model.safetensors") for name in configs}
+    configs, weights = _check_checkpoints(plan)
     log = EvaluationLog(plan.out, plan.to_json() | {"sha256": weights}, fresh)
     wanted = plan.jobs()
     missing = [job for job in wanted if job.key not in log.finished]
     done = len(wanted) - len(missing)
     on_episode(None, done, len(wanted))
     setup = _setup(plan, configs, make)
-    for finished in run_jobs(make_player, (setup,), missing, plan.workers, report=report):
+    if plan.batch > 1:
+        ends = play_together(setup, missing, plan.batch, report=report)
+    else:
+        ends = run_jobs(make_player, (setup,), missing, plan.workers, report=report)
+    for finished in ends:
         job = finished.job
         entry = Entry(job.policy, job.family, job.seed, finished.result, finished.error or "")
         log.append(entry)
@@ -75,19 +79,37 @@ def _stop_if_hopeless(log: EvaluationLog) -> None:
         )
 
 
-def _check_checkpoints(plan: EvaluationPlan) -> dict[str, PolicyConfig]:
-    """Load each checkpoint once, so that a bad one stops here and not once for every episode."""
+def _check_checkpoints(plan: EvaluationPlan) -> tuple[dict[str, PolicyConfig], dict[str, str]]:
+    """Load each checkpoint once, so that a bad one stops here and not once for every episode.
+
+    Returns:
+        Configuration and checksum of the weights, by name.
+    """
     configs: dict[str, PolicyConfig] = {}
+    weights: dict[str, str] = {}
     names = [name for name in plan.policies if name not in BASELINES]
     contract = contract_for(plan.task)
     for name in names:
-        from spatialbot_policy.model.checkpoint import load_checkpoint  # imports torch
-
-        config = load_checkpoint(name, plan.device).policy
+        config, weights[name] = _remote(name) if name.startswith(SERVERS) else _local(name, plan.device)
         contract.check(config, plan.task)
         check_unseen(config, plan.seeds, name)
         configs[name] = config
-    return configs
+    return configs, weights
+
+
+def _local(name: str, device: str) -> tuple[PolicyConfig, str]:
+    from spatialbot_policy.model.checkpoint import load_checkpoint  # imports torch
+
+    return load_checkpoint(name, device).policy, sha256_of(Path(name) / "model.safetensors")
+
+
+def _remote(url: str) -> tuple[PolicyConfig, str]:
+    """What a server says of itself; not which scenes its checkpoint has seen."""
+    policy = connect(url)
+    policy.close()
+    if policy.config is None:
+        raise ServerLost(f"{url} went away before it said what it runs; start the evaluation again")
+    return policy.config, policy.fingerprint
 
 
 def _setup(plan: EvaluationPlan, configs: Mapping[str, PolicyConfig], make: MakePolicy) -> PlayerSetup:

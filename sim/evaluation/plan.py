@@ -41,7 +41,7 @@ class EvaluationPlan:
     """What is evaluated, and on which scenes.
 
     Attributes:
-        checkpoint: a checkpoint directory, or one of rollout.BASELINES.
+        checkpoint: a checkpoint directory, a policy server's address, or one of rollout.BASELINES.
         out: directory of the results; the same plan goes on there where it was interrupted.
         episodes: number of episodes by family of SpatialPickPlace; by "" for other tasks.
         against: a second checkpoint or baseline for the same scenes.
@@ -52,6 +52,8 @@ class EvaluationPlan:
         video: how many episodes of each family to film.
         workers: processes.
         device: where a checkpoint runs.
+        batch: scenes that one process plays at a time, asking a checkpoint once for all of them; with more
+            than one there are no workers.
 
     Raises:
         TaskError: an unknown family, or seeds that are not for evaluation.
@@ -68,10 +70,14 @@ class EvaluationPlan:
     video: int = 2
     workers: int = 2
     device: str = "cpu"
+    batch: int = 1
 
     def __post_init__(self) -> None:
-        if not self.episodes or min(self.episodes.values()) < 1 or self.max_steps < 1 or self.workers < 1:
-            raise TaskError("an evaluation needs at least one family, one episode, one step and one worker")
+        counts = (len(self.episodes), *self.episodes.values(), self.max_steps, self.workers, self.batch)
+        if min(counts) < 1:
+            raise TaskError(
+                "an evaluation needs at least one family, one episode, one step, one worker, a batch of one"
+            )
         for family in self.episodes:
             if self.task == SPATIAL_TASK:
                 parse_family(family)
@@ -110,6 +116,7 @@ class EvaluationPlan:
         ]
 
     def to_json(self) -> dict[str, Any]:
-        """What must be the same for an interrupted evaluation to go on: all but the place and the workers."""
-        fields = {name: value for name, value in vars(self).items() if name not in ("out", "workers")}
+        """What must be the same for an interrupted evaluation to go on: not where, nor how many at once."""
+        elsewhere = ("out", "workers", "batch")
+        fields = {name: value for name, value in vars(self).items() if name not in elsewhere}
         return fields | {"episodes": dict(self.episodes)}

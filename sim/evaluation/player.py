@@ -31,12 +31,17 @@ class PlayerSetup:
     make: MakePolicy
 
 
-def make_player(setup: PlayerSetup) -> Callable[[EpisodeJob], EpisodeResult]:
-    """Handler of an evaluating worker: keeps one simulator, and each policy once it was loaded."""
+def make_robot(setup: PlayerSetup) -> SimRobot:
+    """The simulator that the episodes of a setup need."""
     options: dict[str, Any] = {}
     if setup.task == SPATIAL_TASK:
         options = {"phrasing": setup.phrasing, "wrist_camera": setup.wrist_camera}
-    robot = SimRobot(setup.task, render=setup.render, video=setup.video, **options)
+    return SimRobot(setup.task, render=setup.render, video=setup.video, **options)
+
+
+def make_player(setup: PlayerSetup) -> Callable[[EpisodeJob], EpisodeResult]:
+    """Handler of an evaluating worker: keeps one simulator, and each policy once it was loaded."""
+    robot = make_robot(setup)
     policies: dict[str, Policy] = {}
 
     def play(job: EpisodeJob) -> EpisodeResult:
@@ -44,12 +49,14 @@ def make_player(setup: PlayerSetup) -> Callable[[EpisodeJob], EpisodeResult]:
             policies[job.policy] = setup.make(job.policy, robot, setup.device)
         film = Film() if job.film else None
         result = rollout(robot, policies[job.policy], job.seed, setup.max_steps, job.family, film)
-        return result if film is None else _keep(film, result, job, setup.out, robot)
+        return result if film is None else keep_film(film, result, job, setup.out, robot)
 
     return play
 
 
-def _keep(film: Film, result: EpisodeResult, job: EpisodeJob, out: Path, robot: SimRobot) -> EpisodeResult:
+def keep_film(
+    film: Film, result: EpisodeResult, job: EpisodeJob, out: Path, robot: SimRobot
+) -> EpisodeResult:
     """Write the film and the strip of an episode; the result says where."""
     name = "-".join(part for part in (_slug(job.policy), job.family, str(job.seed)) if part)
     video, strip = f"videos/{name}.mp4", f"filmstrips/{name}.png"

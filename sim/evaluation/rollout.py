@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
+from spatialbot_policy.serving.access import load_api_key
+from spatialbot_policy.serving.client import RemotePolicy
+from spatialbot_policy.serving.link_settings import LinkSettings
 from spatialbot_policy.types import ActionChunk, ActionStep, Observation, Policy
 from spatialbot_ros.logic.reasons import Refusal
 from spatialbot_sim.evaluation.film import Film
@@ -20,6 +24,9 @@ EXPERT = "expert"
 DO_NOTHING = "do-nothing"
 BASELINES = (EXPERT, DO_NOTHING)
 """Policies without a checkpoint: what is possible, and what comes for free."""
+SERVERS = ("ws://", "wss://")
+"""How the address of a policy server begins."""
+_PATIENCE_S = 60.0  # nothing moves while a server is waited for
 
 MakePolicy = Callable[[str, SimRobot, str], Policy]
 
@@ -35,7 +42,7 @@ class EpisodeResult:
         success: whether the task was done.
         failure: "" after a success, otherwise the kind of failure, or why the guard refused an action.
         steps: control steps taken.
-        seconds: time the episode took to compute.
+        seconds: time the episode took to compute; beside others in a batch, theirs meanwhile included.
         seen: the task's signs that were true at some step, e.g. "lifted".
         video: path of the film in the output directory, "" if none was made.
         filmstrip: path of the picture that goes with it.
@@ -80,10 +87,11 @@ class DoNothingPolicy:
 
 
 def make_policy(name: str, robot: SimRobot, device: str = "cpu") -> Policy:
-    """Build the policy of a name: one of BASELINES, or a checkpoint directory.
+    """Build the policy of a name: one of BASELINES, the address of a server, or a checkpoint directory.
 
     Raises:
         CheckpointError: the directory is no sound checkpoint.
+        LinkError: there is no server, or it refuses.
         TaskError: the expert is asked for and the robot's task has none.
     """
     if name == EXPERT:
@@ -91,9 +99,21 @@ def make_policy(name: str, robot: SimRobot, device: str = "cpu") -> Policy:
         return ExpertPolicy(robot)
     if name == DO_NOTHING:
         return DoNothingPolicy()
+    if name.startswith(SERVERS):
+        return connect(name)
     from spatialbot_policy.inference.local_policy import LocalPolicy  # imports torch
 
     return LocalPolicy.from_checkpoint(name, device)
+
+
+def connect(url: str) -> RemotePolicy:
+    """Connect to a policy server; the key comes from the environment variable SPATIALBOT_API_KEY.
+
+    Raises:
+        LinkError: there is no server, or it refuses.
+    """
+    settings = LinkSettings(timeout_s=_PATIENCE_S, reset_wait_s=_PATIENCE_S, api_key=load_api_key(None))
+    return RemotePolicy(url, settings)
 
 
 def rollout(
@@ -104,18 +124,32 @@ def rollout(
     family: str = "",
     film: Film | None = None,
 ) -> EpisodeResult:
-    """Play the scene of a seed; the first step of each answer goes through the guard, as in the graph.
+    """Play the scene of a seed with a policy, which is reset first; the rest is as in `play`."""
+    policy.reset()
+    playing = play(robot, seed, max_steps, family, film)
+    observation = next(playing)
+    try:
+        while True:
+            observation = playing.send(policy.act(observation))
+    except StopIteration as end:
+        return cast(EpisodeResult, end.value)
+
+
+def play(
+    robot: SimRobot, seed: int, max_steps: int = 100, family: str = "", film: Film | None = None
+) -> Generator[Observation, ActionChunk, EpisodeResult]:
+    """One episode from the robot's side: yields observations, is sent the answers, returns how it ended.
+
+    The first step of each answer goes through the guard, as in the graph.
 
     Args:
         robot: simulated robot, with cameras unless the policy needs none.
-        policy: is reset first.
         seed: of the scene.
         max_steps: control steps until the episode counts as a failure.
         family: family of SpatialPickPlace, "" to leave the robot's own.
         film: gets a picture of every step.
     """
     started = time.monotonic()
-    policy.reset()
     observation = robot.reset(seed, family or None)
     guarded = GuardedRobot(robot)
     instruction = observation.instruction
@@ -124,7 +158,7 @@ def rollout(
     refused = ""
     steps = 0
     while steps < max_steps and not flags.get("success", False):
-        action = policy.act(observation).steps[0]
+        action = (yield observation).steps[0]
         if film is not None:
             film.add(robot.picture(), observation)
         result = guarded.step(action, observation)

@@ -27,7 +27,7 @@ class EvaluateArguments:
     out: Path
     """Directory of the results: evaluation.json, report.md, report.html, films."""
     checkpoint: str = "checkpoints/tiny"
-    """Checkpoint directory, or a baseline: expert, do-nothing."""
+    """Checkpoint directory, a policy server's address ws://HOST:PORT, or a baseline: expert, do-nothing."""
     against: str | None = None
     """A second checkpoint or baseline, compared on the same scenes."""
     task: str = "SpatialPickPlace-v1"
@@ -48,6 +48,8 @@ class EvaluateArguments:
     """Processes; one for each core is best."""
     device: str = "cpu"
     """Where the policy runs: cpu, cuda."""
+    batch: int = 1
+    """Scenes that one process plays at a time, asking the network once for all of them: for GPUs."""
 
 
 def main(argv: list[str]) -> int:

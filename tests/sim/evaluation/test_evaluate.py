@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.policy.serving.digest_policy import CONFIG as SERVED
+from tests.policy.serving.digest_policy import DigestHost, LoopThread, RealServer
 from tests.sim.policies import make_with_failing_expert
 
 import spatialbot_sim.evaluation.evaluate as module
+from spatialbot_policy.config import CameraConfig
 from spatialbot_policy.errors import CheckpointError, ConfigError, TaskError
 from spatialbot_sim.evaluation.evaluate import evaluate
 from spatialbot_sim.evaluation.plan import EvaluationPlan
 from spatialbot_sim.evaluation.rollout import EpisodeResult
 from spatialbot_sim.task.seeds import EVAL_SEEDS
+from spatialbot_sim.task.workplace import IMAGE_SIZE
 from spatialbot_sim.workers import Finished
 
 FIRST = EVAL_SEEDS.start
@@ -33,6 +38,34 @@ def played(monkeypatch):
 
     monkeypatch.setattr(module, "run_jobs", run_jobs)
     return jobs
+
+
+@pytest.fixture
+def server():
+    """A policy server whose policy sees what the simulator shows."""
+    loop = LoopThread()
+    camera = CameraConfig("camera", IMAGE_SIZE, IMAGE_SIZE)
+    made = RealServer(loop, DigestHost(replace(SERVED, cameras=(camera,)), salt=5))
+    yield made
+    made.stop()
+    loop.close()
+
+
+def test_a_server_is_evaluated_under_the_name_of_its_checkpoint(tmp_path, played, server):
+    plan = EvaluationPlan(server.url, tmp_path, {"pick": 2}, video=0)
+    evaluation = evaluate(plan)
+    assert [job.policy for job in played] == [server.url] * 2 and not evaluation.errors
+    assert f"{5:064x}" in (tmp_path / "evaluation.json").read_text()
+    server.restart(DigestHost(server.host.config, salt=6))
+    with pytest.raises(ConfigError, match="sha256"):  # another checkpoint does not go on where the first was
+        evaluate(plan)
+
+
+def test_a_server_for_another_robot_is_refused(tmp_path, played, server):
+    server.restart(DigestHost(replace(server.host.config, rate_hz=20.0)))
+    with pytest.raises(CheckpointError, match="rate_hz: 20.0 != 10.0"):
+        evaluate(EvaluationPlan(server.url, tmp_path / "out"))
+    assert not played
 
 
 @pytest.mark.parametrize(
