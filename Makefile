@@ -13,5 +13,5 @@ test-all:  ## every test, the slow ones too
 	@scripts/test.sh -m ""
 lint:      ## ruff and mypy
 	@scripts/lint.sh
-bench:     ## every benchmark, results as JSON, tables and plots in benchmarks/results
+bench:     ## the benchmarks: JSON, tables and plots in benchmarks/results
 	@scripts/bench.sh
