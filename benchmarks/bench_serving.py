@@ -27,10 +27,10 @@ from benchmarks.scenes import PERIOD_NS, SIZE, observation
 from spatialbot_policy.config import CameraConfig, PolicyConfig
 from spatialbot_policy.depth import DepthVariant
 from spatialbot_policy.pipeline import build_pipeline
+from spatialbot_policy.process_tuning import tune_process
 from spatialbot_policy.serving.client import RemotePolicy
 from spatialbot_policy.serving.image_codec import ImageMode
 from spatialbot_policy.serving.link_settings import LinkSettings
-from spatialbot_policy.process_tuning import tune_process
 from spatialbot_policy.serving.server import PolicyServer
 from spatialbot_policy.serving.settings import ServerSettings
 from spatialbot_policy.types import ActionChunk, ActionStep, Observation, Policy

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from spatialbot_policy.process_tuning import tune_process
 from spatialbot_policy.serving.access import load_api_key, server_tls
 from spatialbot_policy.serving.key_maps import load_key_map
-from spatialbot_policy.process_tuning import tune_process
 from spatialbot_policy.serving.settings import ServerLimits, ServerSettings
 
 if TYPE_CHECKING:

@@ -49,9 +49,9 @@ def not_finite() -> ActionError:
 class ActionDecoder:
     """Reads prompts and decodes their actions: the same tokens as `generate` restricted to action tokens.
 
-    Sequential decoding reads one token after the other. With a guess, such as the action before, the prompt is
-    read with the guess behind it: tokens are right up to the first that differs from the guess, and what the
-    pass says of the later ones is the next guess. The tokens are the same, after fewer passes. Parallel
+    Sequential decoding reads one token after the other. With a guess, such as the action before, it reads the
+    prompt with the guess behind it: tokens are right up to the first that differs from the guess, and what
+    the pass says of the later ones is the next guess. The tokens are the same, after fewer passes. Parallel
     decoding reads the prompt and a placeholder in the place of each token but the last, and takes all tokens
     from that one pass. The head is applied to the action tokens' rows alone. Make a new decoder when weights
     have changed: small ones are copied.
