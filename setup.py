@@ -21,7 +21,7 @@ FOLDERS = {
     "spatialbot_sim": "sim",
     "spatialbot_training": "training",
 }
-NODES = ("arm", "camera", "policy", "recorder", "replay", "sim", "teleop")
+NODES = ("arm", "camera", "operator", "policy", "recorder", "replay", "sim", "teleop")
 
 
 def all_packages() -> list[str]:
@@ -44,7 +44,7 @@ def shared_files() -> list[tuple[str, list[str]]]:
     """What `ros2 launch` looks for under share/spatialbot: launch and parameter files, the shipped policy."""
     root = Path(__file__).resolve().parent
     folders: dict[str, list[str]] = {}
-    patterns = ("launch/**/*.yaml", "config/**/*.yaml", "checkpoints/*/*")
+    patterns = ("launch/**/*.yaml", "config/**/*.yaml", "config/**/*.json", "checkpoints/*/*")
     for path in sorted(path for pattern in patterns for path in root.glob(pattern)):
         relative = path.relative_to(root)
         folders.setdefault(f"share/{NAME}/{relative.parent}", []).append(str(relative))

@@ -22,7 +22,7 @@ from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
 from spatialbot_policy.errors import ConfigError
-from spatialbot_ros.embedded.message_text import fill, to_plain
+from spatialbot_ros.embedded.message_text import SHOWN_ITEMS, fill, to_plain
 from spatialbot_ros.embedded.socket_lines import receive_lines, send_line, socket_path
 
 _ANSWER_S = 5.0
@@ -97,6 +97,7 @@ class Inspector:
             "hz": self._hz,
             "param": self._param,
             "call": self._call,
+            "publish": self._publish,
         }
         if request.get("do") not in questions:
             raise ConfigError(f"unknown question {request.get('do')!r}; there are: {', '.join(questions)}")
@@ -144,8 +145,9 @@ class Inspector:
 
     def _echo(self, request: Mapping[str, Any]) -> Iterator[Any]:
         left = int(request.get("count", 0)) or -1
+        shown = int(request.get("shown", SHOWN_ITEMS))
         for message in self._received(request, raw=False):
-            yield {} if message is None else {"message": to_plain(message)}
+            yield {} if message is None else {"message": to_plain(message, shown)}
             left -= message is not None
             if left == 0:
                 return
@@ -184,6 +186,17 @@ class Inspector:
         name = str(request["service"])
         cls = _load(self._type_of(name, self._node.get_service_names_and_types()))
         yield {"response": to_plain(self._ask(cls, name, request.get("request", {})))}
+
+    def _publish(self, request: Mapping[str, Any]) -> Iterator[Any]:
+        topic = str(request["topic"])
+        cls = _load(self._type_of(topic, self._node.get_topic_names_and_types()))
+        publisher = self._node.create_publisher(cls, topic, 10)
+        try:
+            listeners = publisher.get_subscription_count()
+            publisher.publish(fill(cls(), request.get("message", {})))
+        finally:
+            self._node.destroy_publisher(publisher)
+        yield {"listeners": listeners}
 
     def _ask(self, cls: Any, service: str, values: Mapping[str, Any]) -> Any:
         client = self._node.create_client(cls, service)

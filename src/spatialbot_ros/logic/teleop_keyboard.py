@@ -54,6 +54,12 @@ COMMAND_KEYS: Mapping[str, str] = {
     "1": "start",
     "2": "save",
     "3": "discard",
+    "4": "rerecord",
+    "5": "undo",
+    "y": "success",
+    "n": "failure",
+    ".": "next_task",
+    ",": "previous_task",
     "h": "hold",
     "g": "resume",
     "x": "recover",
@@ -61,7 +67,9 @@ COMMAND_KEYS: Mapping[str, str] = {
 KEYBOARD_HELP = (
     "w s  forward, back    a d  left, right    q e  up, down    (robot base frame)\n"
     "o u  roll             i k  pitch          j l  yaw         space  open or close the gripper\n"
-    "1 start  2 save  3 discard an episode     h hold  g resume  x recover the arm"
+    "1 start  2 save  3 discard  4 discard and re-record an episode  5 take back the last saved one\n"
+    "y success  n failure, again for its kind  . next task  , previous task\n"
+    "h hold  g resume  x recover the arm"
 )
 
 

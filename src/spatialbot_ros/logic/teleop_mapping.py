@@ -8,12 +8,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spatialbot_policy.errors import ActionError
+from spatialbot_policy.errors import ActionError, ConfigError
 from spatialbot_policy.types import ActionStep, FloatArray
 from spatialbot_ros.logic.parameter import check_parameters, parameter
 from spatialbot_ros.logic.pose import from_rotation_vector, matrix, rpy_from_quaternion
+from spatialbot_ros.logic.recording_flow import VERBS
 
-COMMANDS = ("start", "save", "discard", "hold", "resume", "recover")
+ARM_COMMANDS = ("hold", "resume", "recover")
+COMMANDS = (*VERBS, *ARM_COMMANDS)
+"""What a button or a key can ask of the recorder and of the arm."""
+RELEASED_ONLY = ("rerecord", "undo", "success", "failure", "next_task", "previous_task")
+"""Count only while the dead-man button is released, so that they may share buttons with the gripper."""
 MAX_PERIOD_S = 1.0
 _BUTTON = "; index in Joy.buttons, -1 for none"
 
@@ -67,12 +72,43 @@ class JoyMapping:
     start_button: int = parameter(7, "starts an episode" + _BUTTON, low=-1, high=63)
     save_button: int = parameter(3, "saves the episode" + _BUTTON, low=-1, high=63)
     discard_button: int = parameter(6, "discards the episode" + _BUTTON, low=-1, high=63)
+    rerecord_button: int = parameter(
+        8, "released: discards the episode and starts it again" + _BUTTON, low=-1, high=63
+    )
+    undo_button: int = parameter(9, "released: takes back the last saved episode" + _BUTTON, low=-1, high=63)
+    success_button: int = parameter(0, "released: labels a success" + _BUTTON, low=-1, high=63)
+    failure_button: int = parameter(
+        1, "released: labels a failure, again for its kind" + _BUTTON, low=-1, high=63
+    )
+    next_task_button: int = parameter(10, "released: chooses the next task" + _BUTTON, low=-1, high=63)
+    previous_task_button: int = parameter(
+        -1, "released: chooses the previous task" + _BUTTON, low=-1, high=63
+    )
     hold_button: int = parameter(2, "holds the arm" + _BUTTON, low=-1, high=63)
     resume_button: int = parameter(5, "lets the policy in" + _BUTTON, low=-1, high=63)
     recover_button: int = parameter(-1, "releases a latched stop" + _BUTTON, low=-1, high=63)
 
     def __post_init__(self) -> None:
         check_parameters(self)
+        always = ("dead_man", *(name for name in COMMANDS if name not in RELEASED_ONLY))
+        self._refuse_shared((*always, "close", "open", "toggle"), "while the dead-man button is held")
+        self._refuse_shared((*always, *RELEASED_ONLY), "while the dead-man button is released")
+
+    def _refuse_shared(self, names: Sequence[str], when: str) -> None:
+        """One button means one thing at a time.
+
+        Raises:
+            ConfigError: names the button and both of its meanings.
+        """
+        meanings: dict[int, str] = {}
+        for name in names:
+            button = getattr(self, f"{name}_button")
+            if button >= 0 and button in meanings:
+                raise ConfigError(
+                    f"button {button} is both {meanings[button]}_button and {name}_button {when}; set one of "
+                    "them to another button, or to -1 for none"
+                )
+            meanings[button] = name
 
 
 GAMEPAD = JoyMapping()
@@ -86,6 +122,11 @@ SPACEMOUSE = JoyMapping(
     start_button=-1,
     save_button=-1,
     discard_button=-1,
+    rerecord_button=-1,
+    undo_button=-1,
+    success_button=-1,
+    failure_button=-1,
+    next_task_button=-1,
     hold_button=-1,
     resume_button=-1,
 )
@@ -160,7 +201,12 @@ class JoyTeleop:
         """Which of COMMANDS were pressed since the last call; a button held down counts once."""
         held = frozenset(place for place, value in enumerate(buttons) if value)
         fresh, self._held = held - self._held, held
-        return tuple(name for name in COMMANDS if getattr(self.mapping, f"{name}_button") in fresh)
+        driving = self.mapping.dead_man_button in held
+        return tuple(
+            name
+            for name in COMMANDS
+            if getattr(self.mapping, f"{name}_button") in fresh and not (driving and name in RELEASED_ONLY)
+        )
 
     def _deflection(self, axes: Sequence[float], place: int) -> float:
         axis = self.mapping.axes[place]

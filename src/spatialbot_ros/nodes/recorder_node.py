@@ -1,8 +1,9 @@
-"""recorder_node: records the topic contract as it is received, into episodes; start, save and discard."""
+"""recorder_node: the operator's way through an episode, on the graph; raw topics become episodes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,24 +17,20 @@ from std_msgs.msg import String
 from std_srvs.srv import Trigger
 from tf2_msgs.msg import TFMessage
 
-from spatialbot_policy import episode_messages as messages
 from spatialbot_policy import episode_topics as topics
-from spatialbot_policy.episode import (
-    Dataset,
-    DatasetCamera,
-    DatasetConfig,
-    EpisodeInfo,
-    EpisodeWriter,
-    Outcome,
-)
+from spatialbot_policy.dataset import DATASET_FILE, Dataset
 from spatialbot_policy.episode_raw import header_stamp_ns
-from spatialbot_policy.errors import ConfigError, EpisodeError, SpatialBotError
-from spatialbot_ros.logic.rate_meter import RateMeter
+from spatialbot_policy.errors import ConfigError, SpatialBotError
+from spatialbot_policy.process_tuning import tune_process
 from spatialbot_ros.logic.reasons import Reason, Refusal
+from spatialbot_ros.logic.recording_flow import VERBS, RecordingFlow, State
+from spatialbot_ros.logic.recording_warnings import LiveWarning, WarningLog
+from spatialbot_ros.logic.stream_watch import StreamWatch
+from spatialbot_ros.nodes.episode_recording import EpisodeRecording
+from spatialbot_ros.nodes.operator_desk import SHOWN, OperatorDesk
 from spatialbot_ros.nodes.parameters import Parameters
-from spatialbot_ros.nodes.recorder_parameters import OUTCOMES, RecorderParameters
-from spatialbot_ros.nodes.recorder_thread import RecorderThread
-from spatialbot_ros.nodes.recording_audit import Demand, StreamRecord, audit
+from spatialbot_ros.nodes.recorder_parameters import RecorderParameters
+from spatialbot_ros.nodes.recording_context import RecordingContext
 from spatialbot_ros.nodes.reporting import Reporter
 from spatialbot_ros.nodes.running import run
 
@@ -46,14 +43,18 @@ _MESSAGES = {
     topics.TF_MESSAGE: TFMessage,
 }
 _DEPTH = 100  # a disk or a garbage collection may take a moment: streams wait in the middleware
-_FRESH_NS = 2_000_000_000
+_TICK_S = 0.1
+_LOOK_S = 0.5
+LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+COMMAND_TOPIC = "/spatialbot/recorder/command"
 
 
 class RecorderNode(Node):
-    """Records raw messages between the services start and save.
+    """Records raw messages as the operator says, and warns while it does.
 
-    A save that the audit refuses leaves the recording closed, not lost: allow it, or discard it. Whatever is
-    still open when the node ends can be brought back by `spatialbot episodes recover`.
+    Verbs come as services and, with words behind them, as texts on COMMAND_TOPIC: `note ...`,
+    `failure dropped`, `instruction ...`, `task NAME`. Whatever is still open when the node ends can be
+    brought back by `spatialbot episodes recover`.
     """
 
     def __init__(self, **kwargs: Any) -> None:
@@ -64,213 +65,215 @@ class RecorderNode(Node):
             raise ConfigError("parameter 'dataset' is '', allowed is the directory of a data set, new or not")
         self._names = values.contract()
         self._types = topics.topic_types(values.cameras)
-        self._meters = {topic: RateMeter() for topic in self._names}
-        self._sizes: dict[str, tuple[int, int]] = {}
-        given = values.instruction.strip()
-        self._instruction = messages.encode_instruction(given) if given else None
-        self._thread: RecorderThread | None = None
-        self._index = 0
-        self._start_ns = 0
-        self._end_ns: int | None = None
-        self._records: dict[str, StreamRecord] = {}
+        demands = {topic: (demand.min_hz, demand.max_gap_s) for topic, demand in values.demands().items()}
+        self._watch = StreamWatch(values.warnings, values.kinds(), demands)
+        self._warnings = WarningLog()
+        self._foreign: list[LiveWarning] = []
+        self._latest_ns = 0
         self._failed = self.create_guard_condition(self._on_write_error)
-        self._report = Reporter(self, "recorder")
+        self._recording = EpisodeRecording(
+            lambda: self._settings.value,
+            self._watch,
+            self._warnings,
+            self._now_ns,
+            self._failed.trigger,
+            RecordingContext(self, values),
+        )
+        self._flow = RecordingFlow(self._recording, values.flow)
+        self._instructions = self.create_publisher(String, values.instruction_topic, LATCHED)
+        self._desk = OperatorDesk(self._flow, self._recording, lambda: self._settings.value, self._announce)
+        self._settings.on_change(self._on_parameters)
+        self._report = Reporter(self, "recorder", SHOWN)
         self._subscribe(values)
-        for name, callback in (("start", self._start), ("save", self._save), ("discard", self._discard)):
-            self.create_service(Trigger, f"/spatialbot/recorder/{name}", partial(self._serve, callback))
-        self.create_timer(1.0, self._show_values)
-        self._report.holding(Refusal(Reason.NOT_STARTED, "call /spatialbot/recorder/start"))
+        for verb in VERBS:
+            self.create_service(Trigger, f"/spatialbot/recorder/{verb}", partial(self._serve, verb))
+        self.create_subscription(String, COMMAND_TOPIC, self._on_command, 10)
+        self.create_timer(_TICK_S, self._on_tick)
+        self.create_timer(_LOOK_S, self._on_look)
+        self.create_timer(1.0, self._show_rates)
+        self._show()
+        self._tell_of_left_ones()
+
+    def _tell_of_left_ones(self) -> None:
+        """Episodes that a crash cut off are easily forgotten."""
+        directory = Path(self._settings.value.dataset)
+        left = Dataset(directory).partials() if (directory / DATASET_FILE).exists() else []
+        if left:
+            numbers = ", ".join(map(str, left))
+            self._do(lambda: f"cut off earlier: {numbers}; spatialbot episodes recover {directory}")
 
     def _subscribe(self, values: RecorderParameters) -> None:
         reliability = ReliabilityPolicy[values.reliability.upper()]
         stream = QoSProfile(depth=_DEPTH, reliability=reliability)
-        latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         for topic, name in self._names.items():
-            qos = latched if name == topics.INSTRUCTION_TOPIC else stream
+            qos = LATCHED if name == topics.INSTRUCTION_TOPIC else stream
             message_type = _MESSAGES[self._types[name]]
             self.create_subscription(message_type, topic, partial(self._on_message, topic), qos, raw=True)
 
+    # -- what comes
+
     def _on_message(self, topic: str, data: bytes) -> None:
-        now_ns = self._now_ns()
+        now_ns = self._time()
         name = self._names[topic]
-        self._meters[topic].tick(now_ns)
-        if name == topics.INSTRUCTION_TOPIC:
-            self._instruction = data
-        elif self._types[name] == topics.IMAGE and name not in self._sizes:
-            image = deserialize_message(data, Image)
-            self._sizes[name] = (image.width, image.height)
-        if self._thread is None or self._end_ns is not None:
-            return
-        stamp_ns = header_stamp_ns(data, self._types[name], now_ns)
-        if stamp_ns >= self._start_ns:  # of what was on its way, only what belongs to the episode
-            self._records.setdefault(topic, StreamRecord()).add(stamp_ns)
-            self._thread.put(name, now_ns, data)
-
-    # -- services
-
-    def _serve(
-        self, action: Callable[[], str], request: Trigger.Request, response: Trigger.Response
-    ) -> Trigger.Response:
         try:
-            response.message, response.success = action(), True
-        except (SpatialBotError, OSError) as error:
-            response.message, response.success = str(error), False
+            stamp_ns = header_stamp_ns(data, self._types[name], now_ns)
+        except SpatialBotError as error:
+            self.get_logger().warning(f"{topic}: {error}", throttle_duration_sec=5.0)
+            return
+        why = self._watch.take(topic, now_ns, stamp_ns, data)
+        if why:
+            self._end(now_ns, why)
+        if name == topics.INSTRUCTION_TOPIC and not self._hear(deserialize_message(data, String).data):
+            return  # each episode begins with the recorder's own
+        self._recording.put(topic, now_ns, stamp_ns, data)
+
+    def _hear(self, instruction: str) -> bool:
+        """Take an instruction; returns whether it is somebody else's."""
+        foreign = self._desk.heard(instruction)
+        if foreign and self._flow.state is State.RECORDING:
+            self._do(lambda: f'somebody changed the instruction in mid-episode: "{instruction}"')
+        return foreign
+
+    def _on_parameters(self, values: RecorderParameters) -> None:
+        self._flow.settings, self._watch.settings = values.flow, values.warnings
+
+    def _serve(self, verb: str, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        response.success, response.message = self._do(partial(self._desk.do, verb, "", self._time()))
         return response
 
-    def _start(self) -> str:
-        """Open an episode; returns what to tell.
+    def _on_command(self, message: String) -> None:
+        verb, _, words = message.data.strip().partition(" ")
+        self._do(partial(self._desk.do, verb, words.strip(), self._time()))
 
-        Raises:
-            EpisodeError: one is open, or something is missing.
-        """
-        if self._thread is not None:
-            raise EpisodeError(f"episode {self._index} is open; save or discard it first")
-        values = self._settings.value
-        instruction = self._require_ready(values)
-        dataset = Dataset.create(Path(values.dataset), self._dataset_config(values))
-        self._index = dataset.free_index()
-        info = EpisodeInfo(
-            instruction=instruction,
-            family=values.family,
-            task=values.task,
-            seed=None,
-            robot=dataset.info.robot,
-            join_tolerance_ms=values.join_tolerance_ms,
-        )
-        writer = EpisodeWriter(dataset.directory, self._index, info)
-        self._thread = RecorderThread(writer, values.queue_mb * 1_000_000, self._failed.trigger)
-        self._start_ns, self._end_ns, self._records = self._now_ns(), None, {}
-        if self._instruction is not None:
-            self._thread.put(topics.INSTRUCTION_TOPIC, self._start_ns, self._instruction)
-        self._report.ok(f"recording episode {self._index}: {instruction}")
-        return f"episode {self._index}"
-
-    def _require_ready(self, values: RecorderParameters) -> str:
-        """The instruction; refuses a start without it or without a camera that delivers."""
-        now_ns = self._now_ns()
-        silent = [
-            topic
-            for topic, name in self._names.items()
-            if self._types[name] in (topics.IMAGE, topics.CAMERA_INFO) and not self._fresh(topic, now_ns)
-        ]
-        if silent:
-            raise EpisodeError(
-                f"{Reason.TOPIC_MISSING}: no message on {', '.join(silent)}; start the camera, or set the "
-                "recorder's cameras and topics to what there is"
-            )
-        text = "" if self._instruction is None else deserialize_message(self._instruction, String).data
-        if not text.strip():
-            raise EpisodeError(
-                f"{Reason.INSTRUCTION_MISSING}: publish the task in words on {values.instruction_topic}, or "
-                "set the parameter 'instruction'"
-            )
-        return str(text)
-
-    def _fresh(self, topic: str, now_ns: int) -> bool:
-        age_ns = self._meters[topic].age_ns(now_ns)
-        return age_ns is not None and age_ns <= _FRESH_NS
-
-    def _dataset_config(self, values: RecorderParameters) -> DatasetConfig:
-        """The contract of the data set: what is there, or what the cameras deliver."""
-        cameras = []
-        for number, camera in enumerate(values.cameras):
-            width, height = self._sizes[topics.color_topic(camera)]
-            cameras.append(DatasetCamera(camera, width, height, bool(values.depth_topics[number])))
-        space = {
-            "kind": "delta_pose",
-            "translation_bound_m": values.translation_bound_m,
-            "rotation_bound_rad": values.rotation_bound_rad,
-            "bins": values.bins,
-        }
-        return DatasetConfig(values.robot, tuple(cameras), space, values.rate_hz)
-
-    def _save(self) -> str:
-        """Close the episode and complete it, unless the audit found something.
-
-        Raises:
-            EpisodeError: nothing is open, the audit refuses it, or it has no complete step.
-        """
-        thread = self._require_open()
-        values = self._settings.value
-        self._end_ns = self._end_ns or self._now_ns()
-        findings = audit(self._records, _demands(values), self._start_ns, self._end_ns)
-        if thread.dropped:
-            findings.append(f"{thread.dropped} messages were dropped: a slow disk, or queue_mb is too small")
-        if findings and not values.allow_incomplete:
-            self._report.holding(Refusal(Reason.TOPIC_MISSING, "; ".join(findings)))
-            raise EpisodeError(
-                f"episode {self._index} is closed but not saved: {'; '.join(findings)}. Set the parameter "
-                "allow_incomplete and save again, or discard it"
-            )
-        rates = {topic: round(record.rate_hz, 3) for topic, record in sorted(self._records.items())}
+    def _do(self, action: Callable[[], str]) -> tuple[bool, str]:
         try:
-            info = thread.commit(Outcome(OUTCOMES[values.outcome]), {"audit": findings, "rates_hz": rates})
-        except EpisodeError as error:
-            thread.leave()
-            self._close(Refusal(Reason.BACKEND_ERROR, f"not saved: {error}"))
-            raise
-        message = f"saved episode {self._index}: {info.steps} steps"
-        self._close(Refusal(Reason.NOT_STARTED, message))
-        return message
+            done, told = True, action()
+        except (SpatialBotError, OSError) as error:
+            done, told = False, str(error)
+        if told:
+            self._desk.tell(told, refused=not done)
+        if told and done:
+            self.get_logger().info(told)
+        elif told:
+            self.get_logger().warning(told)
+        self._show()
+        return done, told
 
-    def _discard(self) -> str:
-        thread = self._require_open()
-        thread.discard()
-        message = f"discarded episode {self._index}"
-        self._close(Refusal(Reason.NOT_STARTED, message))
-        return message
+    def _announce(self, instruction: str) -> None:
+        """Tell the policy what is recorded."""
+        self._instructions.publish(String(data=instruction))
 
-    def _require_open(self) -> RecorderThread:
-        if self._thread is None:
-            raise EpisodeError("no episode is open; call /spatialbot/recorder/start first")
-        return self._thread
+    # -- what happens by itself
 
-    def _close(self, refusal: Refusal) -> None:
-        self._thread, self._end_ns = None, None
-        self._report.holding(refusal)
+    def _on_tick(self) -> None:
+        self._do(partial(self._flow.tick, self._time()))
+
+    def _on_look(self) -> None:
+        now_ns = self._time()
+        for change in self._warnings.update(self._present_warnings(now_ns), now_ns):
+            if change.began:
+                self.get_logger().warning(str(change))
+            else:
+                self.get_logger().info(str(change))
+        self._show()
+
+    def _present_warnings(self, now_ns: int) -> Iterator[LiveWarning]:
+        limits = self._settings.value.warnings
+        yield from self._watch.warnings(now_ns, self._flow.state is State.RECORDING)
+        yield from self._foreign
+        yield from self._disk_warnings(limits.disk_gb)
+        thread = self._recording.thread
+        if thread is None:
+            return
+        share = thread.waiting_bytes / (self._settings.value.queue_mb * 1e6)
+        if 0.0 < limits.queue_share < share:
+            yield LiveWarning("queue", "", f"{share:.0%} of queue_mb waits for the disk; it is too slow")
+        if thread.dropped:
+            yield LiveWarning("dropped", "", "messages were dropped: the disk is too slow, or queue_mb small")
+
+    def _disk_warnings(self, limit_gb: float) -> Iterator[LiveWarning]:
+        try:
+            free_gb = shutil.disk_usage(self._settings.value.dataset).free / 1e9
+        except OSError as error:
+            yield LiveWarning(
+                "disk_gone", "", f"the data set cannot be seen ({error.strerror}); is it mounted?"
+            )
+            return
+        if free_gb < limit_gb:
+            yield LiveWarning("disk_low", "", f"{free_gb:.1f} GB are free; make room or change the disk")
+
+    def _find_foreign(self) -> None:
+        """Somebody publishes another type under a topic's name: its messages never arrive here."""
+        wanted = {topic: self._types[name] for topic, name in self._names.items()}
+        self._foreign = [
+            LiveWarning("type", topic, f"also published as {other}, recorded is {wanted[topic]}; remap one")
+            for topic, types in self.get_topic_names_and_types()
+            for other in types
+            if topic in wanted and other != wanted[topic]
+        ]
+
+    def _on_write_error(self) -> None:
+        thread = self._recording.thread
+        if thread is not None and thread.error:
+            self._report.stopped(Refusal(Reason.BACKEND_ERROR, thread.error))
+            self._end(self._time(), thread.error)
+
+    def _end(self, now_ns: int, why: str) -> None:
+        self._do(partial(self._flow.end, now_ns, why))
 
     # -- what is told
 
-    def _on_write_error(self) -> None:
-        if self._thread is not None and self._thread.error:
-            self._end_ns = self._now_ns()
-            self._report.stopped(Refusal(Reason.BACKEND_ERROR, self._thread.error))
-
-    def _show_values(self) -> None:
+    def _show(self) -> None:
         now_ns = self._now_ns()
-        rates = {f"{topic} Hz": f"{meter.rate_hz(now_ns):.1f}" for topic, meter in self._meters.items()}
-        if self._thread is not None:
-            rates["queue MB"] = f"{self._thread.waiting_bytes / 1e6:.1f}"
-            rates["dropped"] = str(self._thread.dropped)
-        self._report.values(rates)
+        self._report.values(self._desk.view(now_ns, self._warnings.standing).to_values())
+        if self._recording.thread is not None and self._recording.thread.error:
+            return  # the fault stays on show
+        if self._flow.state is State.RECORDING:
+            self._report.ok(f"recording episode {self._flow.index}: {self._recording.instruction}")
+        elif self._flow.state is State.IDLE:
+            self._report.holding(Refusal(Reason.NOT_STARTED, "call /spatialbot/recorder/start"))
+        else:
+            self._report.holding(Refusal(Reason.NOT_STARTED, f"{self._flow.state}: see the operator's panel"))
+
+    def _show_rates(self) -> None:
+        self._find_foreign()
+        values = {f"{topic} Hz": f"{rate:.1f}" for topic, rate in self._watch.rates_hz(self._time()).items()}
+        if self._recording.thread is not None:
+            values["queue MB"] = f"{self._recording.thread.waiting_bytes / 1e6:.1f}"
+            values["dropped"] = str(self._recording.thread.dropped)
+        self._report.values(values)
+
+    def _time(self) -> int:
+        """The node's time; a recording ends where it jumps back, since its stamps would overlap."""
+        now_ns, before_ns = self._now_ns(), self._latest_ns
+        self._latest_ns = now_ns
+        if before_ns - now_ns > self._settings.value.warnings.jump_s * 1e9:
+            jump_s = (before_ns - now_ns) / 1e9
+            self._end(before_ns, f"the recorder's clock jumped back by {jump_s:.2f} s; synchronise it")
+        return now_ns
 
     def _now_ns(self) -> int:
         return int(self.get_clock().now().nanoseconds)
 
     def close(self) -> None:
-        """Leave what is open for `spatialbot episodes recover`."""
-        if self._thread is not None:
-            thread, self._thread = self._thread, None
-            thread.leave()
-            dataset = self._settings.value.dataset
+        """Leave what is open for `spatialbot episodes recover`, and the data set to others."""
+        if self._recording.thread is not None:
             self.get_logger().warning(
-                f"episode {self._index} was open: bring it back with spatialbot episodes recover {dataset}"
+                f"episode {self._recording.index} was open: bring it back with spatialbot episodes recover "
+                f"{Path(self._settings.value.dataset)}"
             )
+        self._recording.end()
 
-
-def _demands(values: RecorderParameters) -> dict[str, Demand]:
-    """What each topic must deliver."""
-    limits = values.audit
-    camera = Demand(limits.camera_hz, limits.max_gap_s)
-    state = Demand(limits.state_hz, limits.max_gap_s)
-    demands = {topic: camera for topic in (*values.color_topics, *values.depth_topics) if topic}
-    demands |= {values.joints_topic: state, values.pose_topic: state}
-    demands[values.executed_topic] = Demand(limits.action_hz)
-    return demands
+    def destroy_node(self) -> None:
+        """End without last words; a node that refused to start has nothing to give back."""
+        if hasattr(self, "_recording"):
+            self._recording.end()
+        super().destroy_node()
 
 
 def main(args: list[str] | None = None) -> None:
     """Run the node until it is told to stop."""
+    tune_process()  # pictures of a megabyte come and go
     run(RecorderNode, args)
 
 

@@ -6,8 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from spatialbot_policy import episode_topics as topics
+from spatialbot_policy.episode_packed import COLOR_ENCODINGS, DEPTH_ENCODINGS, JPEG_QUALITY
 from spatialbot_policy.errors import ConfigError
 from spatialbot_ros.logic.parameter import parameter
+from spatialbot_ros.logic.recording_flow import FlowSettings
+from spatialbot_ros.logic.recording_warnings import WarningSettings
+from spatialbot_ros.logic.stream_watch import Kind
+from spatialbot_ros.nodes.recording_audit import Demand
 
 OUTCOMES: Mapping[str, bool | None] = {"unknown": None, "success": True, "failure": False}
 
@@ -34,6 +39,10 @@ class RecorderParameters:
     robot: str = parameter("fr3", "robot of a new data set")
     task: str = parameter("table", "name of the task, kept with each episode")
     family: str = parameter("", "family of the task, kept with each episode", live=True)
+    tasks: str = parameter("", 'task file, e.g. config/tasks/table.yaml; "" records without a list')
+    auto_next: bool = parameter(
+        False, "after each save go on with the task that is most behind, not with the same one", live=True
+    )
     instruction: str = parameter("", "task in words until one comes on instruction_topic")
     outcome: str = parameter(
         "unknown", "what the next save says of the episode", choices=tuple(OUTCOMES), live=True
@@ -71,13 +80,33 @@ class RecorderParameters:
     info_topics: tuple[str, ...] = parameter(
         (topics.camera_info_topic("camera"),), "camera_info of each camera, sensor_msgs/CameraInfo"
     )
+    color_encoding: str = parameter(
+        "raw",
+        "how a new data set keeps colour: as it came, or as jpeg, which takes a fifth of the room",
+        choices=COLOR_ENCODINGS,
+    )
+    jpeg_quality: int = parameter(JPEG_QUALITY, "of color_encoding jpeg", low=1, high=100)
+    depth_encoding: str = parameter(
+        "raw",
+        "how a new data set keeps depth, always exact: as it came, as png that others read, or as delta, "
+        "smaller, which this project alone reads",
+        choices=DEPTH_ENCODINGS,
+    )
     instruction_topic: str = parameter(topics.INSTRUCTION_TOPIC, "task in words, std_msgs/String")
     action_topic: str = parameter(topics.ACTION_TOPIC, "actions of the policy, sensor_msgs/JointState")
     executed_topic: str = parameter(topics.EXECUTED_TOPIC, "what the arm sent, sensor_msgs/JointState")
     joints_topic: str = parameter(topics.JOINTS_TOPIC, "arm joints and finger, sensor_msgs/JointState")
     pose_topic: str = parameter(topics.POSE_TOPIC, "tool pose, geometry_msgs/PoseStamped")
     transforms_topic: str = parameter(topics.TF_TOPIC, "transforms, tf2_msgs/TFMessage")
+    static_transforms_topic: str = parameter(
+        "/tf_static", 'fixed transforms, attached to each episode, tf2_msgs/TFMessage; "" attaches none'
+    )
+    description_topic: str = parameter(
+        "/robot_description", 'URDF, attached to each episode, std_msgs/String; "" attaches none'
+    )
     audit: AuditParameters = field(default_factory=AuditParameters)
+    flow: FlowSettings = field(default_factory=FlowSettings)
+    warnings: WarningSettings = field(default_factory=WarningSettings)
 
     def __post_init__(self) -> None:
         for name in ("color_topics", "depth_topics", "info_topics"):
@@ -103,3 +132,20 @@ class RecorderParameters:
             if self.depth_topics[number]:
                 names[self.depth_topics[number]] = topics.depth_topic(camera)
         return names
+
+    def kinds(self) -> dict[str, Kind]:
+        """Topic in the graph -> what its live warnings look at."""
+        kinds = dict.fromkeys(self.contract(), Kind.STAMPED)
+        kinds |= dict.fromkeys((self.instruction_topic, self.transforms_topic), Kind.OTHER)
+        kinds |= dict.fromkeys(self.color_topics, Kind.COLOR)
+        kinds |= dict.fromkeys((topic for topic in self.depth_topics if topic), Kind.DEPTH)
+        return kinds | {self.pose_topic: Kind.POSE}
+
+    def demands(self) -> dict[str, Demand]:
+        """Topic in the graph -> what it must deliver."""
+        limits = self.audit
+        camera = Demand(limits.camera_hz, limits.max_gap_s)
+        state = Demand(limits.state_hz, limits.max_gap_s)
+        demands = {topic: camera for topic in (*self.color_topics, *self.depth_topics) if topic}
+        demands |= {self.joints_topic: state, self.pose_topic: state}
+        return demands | {self.executed_topic: Demand(limits.action_hz)}

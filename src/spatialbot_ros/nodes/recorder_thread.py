@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 
 from spatialbot_policy.episode import EpisodeInfo, EpisodeWriter, Outcome
 from spatialbot_policy.errors import EpisodeError
 
+_PAUSE_S = 0.1
+
 
 class RecorderThread:
     """Takes messages at once and writes them later; a full queue drops what comes and counts it.
+
+    Pictures are compressed in this thread, too, by code that lets others run meanwhile.
 
     Args:
         writer: of a raw episode; belongs to the thread until `commit`, `discard` or `leave`.
@@ -31,6 +36,8 @@ class RecorderThread:
         """Messages that found the queue full."""
         self.error = ""
         """Why nothing is written any more."""
+        self.cpu_s = 0.0
+        """Processor time that the thread took so far."""
         self._thread = threading.Thread(target=self._write, name="recorder", daemon=True)
         self._thread.start()
 
@@ -57,13 +64,13 @@ class RecorderThread:
         self._thread.join()
 
     def commit(self, outcome: Outcome, facts: Mapping[str, object]) -> EpisodeInfo:
-        """Write what waits and complete the episode.
+        """Write what waits and complete the episode; where the disk is full, with what is on it.
 
         Raises:
             EpisodeError: it has no complete step, or could not be written; the `.partial` stays.
         """
         self.finish()
-        if self.error:
+        if self.error and not self._writer.cut_off:
             raise EpisodeError(self.error)
         self._writer.annotate(facts)
         return self._writer.commit(outcome)
@@ -85,20 +92,25 @@ class RecorderThread:
             self._waiting_bytes = 0
 
     def _write(self) -> None:
-        while (item := self._next()) is not None:
+        while (items := self._next()) is not None:
             if self.error:
                 continue
             try:
-                self._writer.write_raw(*item)
+                for item in items:
+                    self._writer.write_raw(*item)
+                if not items:
+                    self._writer.flush_old()
             except (EpisodeError, OSError) as error:
                 self.error = str(error)
                 self._on_error()
+            self.cpu_s = time.thread_time()
 
-    def _next(self) -> tuple[str, int, bytes] | None:
+    def _next(self) -> list[tuple[str, int, bytes]] | None:
+        """What waits, nothing after a pause, None at the end."""
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._ended)
+            self._changed.wait_for(lambda: self._waiting or self._ended, _PAUSE_S)
             if not self._waiting:
-                return None
+                return None if self._ended else []
             item = self._waiting.popleft()
             self._waiting_bytes -= len(item[2])
-            return item
+            return [item]

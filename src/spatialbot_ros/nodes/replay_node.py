@@ -15,6 +15,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from rosgraph_msgs.msg import Clock as ClockMessage
 from sensor_msgs.msg import JointState
 
+from spatialbot_policy.episode_packed import plain_cdr
 from spatialbot_policy.episode_topics import ACTION_TOPIC, EXECUTED_TOPIC, INSTRUCTION_TOPIC
 from spatialbot_policy.errors import ConfigError
 from spatialbot_ros.convert.stamps import stamp_ns, to_time
@@ -196,7 +197,7 @@ class ReplayNode(Node):
         # The clock first: a frame from the future would be refused.
         self._publish_clock(beat.clock_ns)
         for message in beat.messages:
-            self._outputs[message.topic].publish(message.data)
+            self._outputs[message.topic].publish(plain_cdr(message.data, message.topic))
 
     def _publish_clock(self, clock_ns: int) -> None:
         self._clock_out.publish(ClockMessage(clock=to_time(clock_ns)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.node import Node
@@ -28,10 +28,12 @@ class Reporter:
     Args:
         node: that reports.
         name: of the node's part, e.g. "policy".
+        shown: keys of values that the status topic carries too; they are shown as soon as they change.
     """
 
-    def __init__(self, node: Node, name: str) -> None:
+    def __init__(self, node: Node, name: str, shown: Collection[str] = ()) -> None:
         self._node = node
+        self._shown = frozenset(shown)
         self._name = f"spatialbot/{name}"
         self._values: dict[str, str] = {}
         self._state: tuple[bytes, str, str] | None = None
@@ -66,14 +68,18 @@ class Reporter:
         self._values[key] = str(text)
 
     def values(self, entries: Mapping[str, object]) -> None:
-        """Set several values."""
-        self._values.update({key: str(text) for key, text in entries.items()})
+        """Set several values; publishes the status if one of the shown ones changed."""
+        texts = {key: str(text) for key, text in entries.items()}
+        changed = any(self._values.get(key) != texts[key] for key in self._shown & texts.keys())
+        self._values.update(texts)
+        if changed and self._state is not None:
+            self._publish_status()
 
     def publish_diagnostics(self) -> None:
         """Publish the state with its values on /diagnostics."""
         if self._state is None:
             return
-        message = DiagnosticArray(status=[self._message(with_values=True)])
+        message = DiagnosticArray(status=[self._message(self._values)])
         message.header.stamp = self._node.get_clock().now().to_msg()
         self._diagnostics.publish(message)
 
@@ -89,9 +95,13 @@ class Reporter:
             log.warning(message)
         else:
             log.error(message)
-        self._status.publish(self._message(with_values=False))
+        self._publish_status()
         self.publish_diagnostics()
 
-    def _message(self, with_values: bool) -> DiagnosticStatus:
+    def _publish_status(self) -> None:
+        shown = {key: text for key, text in self._values.items() if key in self._shown}
+        self._status.publish(self._message(shown))
+
+    def _message(self, values: Mapping[str, str]) -> DiagnosticStatus:
         level, reason, message = self._state or (DiagnosticStatus.STALE, "", "")
-        return status.make_status(level, self._name, reason, message, self._values if with_values else None)
+        return status.make_status(level, self._name, reason, message, values)

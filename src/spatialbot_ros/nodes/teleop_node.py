@@ -15,14 +15,12 @@ from spatialbot_ros.convert.actions import from_action, to_action
 from spatialbot_ros.logic.pose import Pose
 from spatialbot_ros.logic.reasons import Reason, Refusal
 from spatialbot_ros.logic.teleop_keyboard import KEYBOARD_HELP, KeyboardTeleop
-from spatialbot_ros.logic.teleop_mapping import COMMANDS, JoyTeleop
+from spatialbot_ros.logic.teleop_mapping import ARM_COMMANDS, COMMANDS, JoyTeleop
 from spatialbot_ros.nodes.keyboard import Keyboard
 from spatialbot_ros.nodes.parameters import Parameters
 from spatialbot_ros.nodes.reporting import Reporter
 from spatialbot_ros.nodes.running import run
 from spatialbot_ros.nodes.teleop_parameters import KEYBOARD, TeleopParameters
-
-_ARM_COMMANDS = ("hold", "resume", "recover")
 
 
 class TeleopNode(Node):
@@ -48,7 +46,7 @@ class TeleopNode(Node):
         self._driving = False
         self._actions = self.create_publisher(JointState, values.action_topic, 10)
         self.create_subscription(JointState, values.executed_topic, self._on_executed, 10)
-        names = {name: values.arm if name in _ARM_COMMANDS else values.recorder for name in COMMANDS}
+        names = {name: values.arm if name in ARM_COMMANDS else values.recorder for name in COMMANDS}
         self._calls = {name: self.create_client(Trigger, f"{space}/{name}") for name, space in names.items()}
         self._keyboard: Keyboard | None = None
         if values.source == KEYBOARD:

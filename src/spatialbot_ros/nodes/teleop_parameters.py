@@ -32,7 +32,7 @@ class TeleopParameters:
         "/spatialbot/executed_action", "tells what the gripper holds before the person takes over"
     )
     arm: str = parameter("/spatialbot/arm", "namespace of hold, resume and recover")
-    recorder: str = parameter("/spatialbot/recorder", "namespace of start, save and discard")
+    recorder: str = parameter("/spatialbot/recorder", "namespace of the recorder's services")
     camera_quaternion_xyzw: tuple[float, ...] = parameter(
         (0.0, 0.0, 0.0, 1.0),
         "for joy.frame camera: the camera's body (x forward, y left, z up) in the robot base frame",

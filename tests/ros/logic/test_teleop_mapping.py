@@ -28,6 +28,11 @@ PLAIN = JoyMapping(
     start_button=4,
     save_button=5,
     discard_button=-1,
+    rerecord_button=-1,
+    undo_button=-1,
+    success_button=1,
+    failure_button=-1,
+    next_task_button=-1,
     hold_button=-1,
     resume_button=-1,
 )
@@ -142,8 +147,7 @@ def test_the_presets_fit_their_device_and_rest_stands_still(name, axes, buttons)
     action = JoyTeleop(mapping).action([0.0] * axes, held, DT)
     assert action is not None and not action.as_vector().any()
     used = [getattr(mapping, one.name) for one in dataclasses.fields(mapping) if one.name.endswith("_button")]
-    used = [button for button in used if button >= 0]
-    assert len(used) == len(set(used)) and max(used) < buttons
+    assert max(used) < buttons
 
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
@@ -191,3 +195,29 @@ def test_the_shape_is_odd_rising_and_continuous(a, b, dead_zone, expo):
     steepest = (1.0 + 2.0 * expo) / (1.0 - dead_zone)
     assert abs(at_a - at_b) <= steepest * abs(a - b) * (1 + 1e-9) + 1e-12
     assert shape(1.0, dead_zone, expo) == pytest.approx(1.0)
+
+
+def test_a_button_may_label_while_released_and_move_the_gripper_while_held():
+    teleop = JoyTeleop(PLAIN)
+    assert teleop.commands((1, 1, 0, 0, 0, 0)) == ()
+    assert teleop.commands((0, 1, 0, 0, 0, 0)) == (), "held down since it closed the gripper"
+    assert teleop.commands((0, 0, 0, 0, 0, 0)) == ()
+    assert teleop.commands((0, 1, 0, 0, 0, 0)) == ("success",)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {"save_button": 4},
+            "button 4 is both start_button and save_button while the dead-man",
+        ),
+        ({"undo_button": 1}, "button 1 is both undo_button and success_button while .* is released"),
+        ({"failure_button": 5}, "button 5 is both save_button and failure_button while .* is released"),
+        ({"hold_button": 0}, "button 0 is both dead_man_button and hold_button"),
+        ({"open_button": 1}, "button 1 is both close_button and open_button"),
+    ],
+)
+def test_two_actions_on_one_button_are_refused_by_name(changes, words):
+    with pytest.raises(ConfigError, match=words):
+        dataclasses.replace(PLAIN, **changes)
