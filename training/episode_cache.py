@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
+import dataclasses
 import hashlib
 import json
 import logging
@@ -11,15 +11,18 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from spatialbot_policy.config import PolicyConfig
 from spatialbot_policy.episode import Dataset, EpisodeReader
+from spatialbot_policy.episode_decode import transform_rows
 from spatialbot_policy.errors import CheckpointError, EpisodeError
+from spatialbot_policy.file_lock import FileLock
 from spatialbot_policy.history import history_indices
+from spatialbot_policy.interchange.steps import EpisodeSteps, Step
 from spatialbot_training.frame_store import INDEX_FILE, FrameStore, load_store
 from spatialbot_training.localisation import localisation_targets
 
@@ -106,23 +109,24 @@ def _fingerprint(readers: Sequence[EpisodeReader], policy: PolicyConfig) -> str:
         policy.history_length,
         policy.max_gap_ns,
         [camera.name for camera in policy.cameras],
-        [(reader.info.index, reader.info.checksum) for reader in readers],
+        [(reader.info.index, reader.info.checksum, *_relabelled(reader)) for reader in readers],
     ]
     if policy.action_space.terminates:
         facts.append("terminate")
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
 
+def _relabelled(reader: EpisodeReader) -> tuple[str, ...]:
+    text = reader.info.relabelled_instruction  # it changes no checksum
+    return () if text is None else (text,)
+
+
 @contextmanager
 def _alone(cache: Path) -> Iterator[None]:
     """Let one process at a time decode into a cache, and remove what a killed one left."""
     cache.mkdir(parents=True, exist_ok=True)
-    with open(cache / ".lock", "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            _log.info("another process decodes episodes into %s; waiting for it", cache)
-            fcntl.flock(lock, fcntl.LOCK_EX)
+    wait = partial(_log.info, "another process decodes episodes into %s; waiting for it", cache)
+    with FileLock(cache / ".lock", waiting=wait):
         for unfinished in cache.glob(f"{_UNFINISHED}*"):
             shutil.rmtree(unfinished, ignore_errors=True)
         yield
@@ -149,33 +153,46 @@ def _build(
 def _decode(
     readers: Sequence[EpisodeReader], policy: PolicyConfig, work: Path, on_progress: Progress
 ) -> list[str]:
-    """Write the arrays of all episodes; returns the instruction of each step."""
+    """Write the arrays of all episodes, picture by picture; returns the instruction of each step."""
     total = sum(reader.info.steps for reader in readers)
     files: dict[str, np.memmap] = {}
     instructions: list[str] = []
     for number, reader in enumerate(readers):
         start = len(instructions)
         # a reader keeps what it decoded; a fresh one is let go with its episode
-        columns, texts = _columns(EpisodeReader(reader.path), policy, number, start)
-        if len(texts) != reader.info.steps:
+        steps = EpisodeSteps(EpisodeReader(reader.path))
+        if len(steps) != reader.info.steps:
             raise EpisodeError(
-                f"{reader.path} has {len(texts)} steps, its episode.json says {reader.info.steps}; see "
+                f"{reader.path} has {len(steps)} steps, its episode.json says {reader.info.steps}; see "
                 "'spatialbot episodes validate'"
             )
-        instructions += texts
-        for name, values in columns.items():
-            if name not in files:
-                files[name] = _reserve(work / f"{name}.npy", values.dtype, (total, *values.shape[1:]))
-            if files[name].dtype != values.dtype or files[name].shape[1:] != values.shape[1:]:
-                raise EpisodeError(
-                    f"{reader.path}: {name} is {values.dtype} {values.shape[1:]}, episodes before it have "
-                    f"{files[name].dtype} {files[name].shape[1:]}; train on data sets of one image form"
-                )
-            files[name][start : len(instructions)] = values
+        numbers: list[Step] = []
+        for row, step in enumerate(steps, start):
+            for name, picture in _pictures(step, policy):
+                _array(files, work, name, total, picture, reader)[row] = picture
+            numbers.append(dataclasses.replace(step, frames={}))
+        for name, values in _columns(reader, numbers, policy, number, start).items():
+            _array(files, work, name, total, values[0], reader)[start : start + len(numbers)] = values
+        instructions += [step.instruction for step in numbers]
         on_progress(number + 1, len(readers))
     for file in files.values():
         file.flush()
     return instructions
+
+
+def _array(
+    files: dict[str, np.memmap], work: Path, name: str, total: int, value: np.ndarray, reader: EpisodeReader
+) -> np.memmap:
+    """The array of a name, made for the first value; refuses a value of another form."""
+    if name not in files:
+        files[name] = _reserve(work / f"{name}.npy", value.dtype, (total, *value.shape))
+    file = files[name]
+    if file.shape[1:] != value.shape or not np.can_cast(value.dtype, file.dtype):
+        raise EpisodeError(
+            f"{reader.path}: {name} is {value.dtype} {value.shape}, episodes before it have "
+            f"{file.dtype} {file.shape[1:]}; train on data sets of one image form"
+        )
+    return file
 
 
 def _reserve(path: Path, dtype: np.dtype, shape: tuple[int, ...]) -> np.memmap:
@@ -186,28 +203,35 @@ def _reserve(path: Path, dtype: np.dtype, shape: tuple[int, ...]) -> np.memmap:
     return values
 
 
+def _pictures(step: Step, policy: PolicyConfig) -> Iterator[tuple[str, np.ndarray]]:
+    """The pictures of a step that the policy sees, by file name."""
+    for camera in policy.cameras:
+        frame = step.frames[camera.name]
+        yield f"color-{camera.name}", frame.color
+        if frame.depth_mm is not None:
+            yield f"depth-{camera.name}", frame.depth_mm
+
+
 def _columns(
-    reader: EpisodeReader, policy: PolicyConfig, number: int, start: int
-) -> tuple[dict[str, np.ndarray], list[str]]:
-    """The arrays of one episode by file name, and its instructions."""
-    arrays = reader.arrays()
-    actions, poses, closure = arrays["actions"], arrays["tcp_pose"], arrays["closure"]
-    if actions is None or poses is None or closure is None:
+    reader: EpisodeReader, steps: Sequence[Step], policy: PolicyConfig, number: int, start: int
+) -> dict[str, np.ndarray]:
+    """The arrays of one episode by file name, pictures aside."""
+    actions = [step.action for step in steps if step.action is not None]
+    poses = [step.tool_pose for step in steps if step.tool_pose is not None]
+    closure = np.array([step.closure for step in steps if step.closure is not None])
+    if not len(actions) == len(poses) == len(closure) == len(steps):
         raise EpisodeError(f"{reader.path} holds no actions or no robot state; it cannot be learned from")
-    steps = len(arrays["stamps"])
-    columns: dict[str, Any] = {
-        "stamps": arrays["stamps"],
-        "actions": actions,
+    stamps = np.array([step.stamp_ns for step in steps], dtype=np.int64)
+    transforms = transform_rows({step.stamp_ns: step.transforms for step in steps}, stamps.tolist())
+    columns: dict[str, np.ndarray] = {
+        "stamps": stamps,
+        "actions": np.stack([action.as_vector() for action in actions]),
         "closure": closure,
-        "targets": localisation_targets(poses, closure, arrays["transforms"]),
-        "history": start + history_indices(arrays["stamps"], policy.history_length, policy.max_gap_ns),
-        "episode": np.full(steps, number),
-        "stills": np.full(steps, reader.info.kind == "stills"),
+        "targets": localisation_targets(np.stack(poses), closure, transforms),
+        "history": start + history_indices(stamps, policy.history_length, policy.max_gap_ns),
+        "episode": np.full(len(steps), number),
+        "stills": np.full(len(steps), reader.info.kind == "stills"),
     }
     if policy.action_space.terminates:
-        columns["terminate"] = arrays["terminate"]
-    for camera in policy.cameras:
-        columns[f"color-{camera.name}"] = arrays["color"][camera.name]
-        if camera.name in arrays["depth"]:
-            columns[f"depth-{camera.name}"] = arrays["depth"][camera.name]
-    return columns, arrays["instructions"]
+        columns["terminate"] = np.array([action.terminate for action in actions])
+    return columns

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import logging
@@ -20,6 +19,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from spatialbot_policy.config import from_dict, to_dict
 from spatialbot_policy.errors import CheckpointError
+from spatialbot_policy.file_lock import FileLock
 from spatialbot_training.recipe import Recipe
 
 _log = logging.getLogger(__name__)
@@ -59,15 +59,11 @@ class RunDirectory:
 
     def _lock(self) -> None:
         """Hold the directory until `close`, or until this process ends in any way."""
-        handle = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-        self._release = weakref.finalize(self, os.close, handle)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            self._release()
-            raise CheckpointError(
-                f"another process is training in {self.path}; wait for it, end it, or choose another --out"
-            ) from error
+        busy = CheckpointError(
+            f"another process is training in {self.path}; wait for it, end it, or choose another --out"
+        )
+        lock = FileLock(self.path / ".lock", busy=lambda holder: busy)
+        self._release = weakref.finalize(self, lock.release)
 
     def _check(self, recipe: Recipe) -> None:
         known = self.path / RECIPE_FILE

@@ -12,12 +12,13 @@ from typing import Any
 
 import yaml
 
+from spatialbot_policy.episode_packed import COLOR_ENCODINGS, DEPTH_ENCODINGS, JPEG_QUALITY
 from spatialbot_policy.episode_reader import EpisodeReader
 from spatialbot_policy.episode_topics import topic_types
 from spatialbot_policy.errors import EpisodeError
 
 DATASET_FILE = "dataset.yaml"
-DATASET_SCHEMA = 1
+DATASET_SCHEMA = 2
 # libyaml's safe loader where PyYAML has it: every episode that is written reads the file
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _EPISODE_NAME = re.compile(r"\d{6,}")
@@ -38,12 +39,42 @@ def partial_path(directory: Path, index: int) -> Path:
 
 @dataclass(frozen=True)
 class DatasetCamera:
-    """A camera of the contract: its name, image size in pixels, and whether it delivers depth."""
+    """A camera of the contract.
+
+    Attributes:
+        name: of the camera.
+        width, height: image size in pixels.
+        depth: whether it delivers depth.
+        color_encoding: how colour lies in the file: "raw", as it came, or "jpeg".
+        depth_encoding: how depth does, always exact: "raw", "png" (compressedDepth) or "delta", which has
+            fewer bytes, and no reader but this project.
+        jpeg_quality: 1 .. 100.
+    """
 
     name: str
     width: int
     height: int
     depth: bool = True
+    color_encoding: str = "raw"
+    depth_encoding: str = "raw"
+    jpeg_quality: int = JPEG_QUALITY
+
+    def __post_init__(self) -> None:
+        if self.color_encoding not in COLOR_ENCODINGS or self.depth_encoding not in DEPTH_ENCODINGS:
+            raise EpisodeError(
+                f"camera '{self.name}': colour is kept as {' or '.join(COLOR_ENCODINGS)} and depth as "
+                f"{', '.join(DEPTH_ENCODINGS)}, got '{self.color_encoding}' and '{self.depth_encoding}'"
+            )
+
+    @property
+    def packed(self) -> bool:
+        """Whether one of its streams lies compressed in the file."""
+        return (self.color_encoding, self.depth_encoding) != ("raw", "raw")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Content of `dataset.yaml`; how streams are packed only where they are."""
+        data = dataclasses.asdict(self)
+        return data if self.packed else {key: data[key] for key in ("name", "width", "height", "depth")}
 
     def __str__(self) -> str:
         """Describe the camera for messages, e.g. "128 x 128 with depth"."""
@@ -59,16 +90,19 @@ class DatasetConfig:
         cameras: the first one's stamps define the steps.
         action_space: description of the actions, e.g. kind, bounds and bins; compared, not interpreted.
         rate_hz: control rate.
-        schema: version of `dataset.yaml` and of the topic contract.
+        schema: version of `dataset.yaml` and of the topic contract: 2 where pictures lie compressed, so that
+            readers that know of none refuse it by name.
     """
 
     robot: str
     cameras: tuple[DatasetCamera, ...]
     action_space: Mapping[str, object] = field(default_factory=dict)
     rate_hz: float = 10.0
-    schema: int = DATASET_SCHEMA
+    schema: int = 1
 
     def __post_init__(self) -> None:
+        if any(camera.packed for camera in self.cameras):
+            object.__setattr__(self, "schema", DATASET_SCHEMA)
         names = [camera.name for camera in self.cameras]
         if not names or len(set(names)) != len(names):
             raise EpisodeError(f"a data set needs cameras with different names, got {names}")
@@ -86,7 +120,7 @@ class DatasetConfig:
     def to_dict(self) -> dict[str, Any]:
         """Content of `dataset.yaml`."""
         data = dataclasses.asdict(dataclasses.replace(self, action_space=dict(self.action_space)))
-        data["cameras"] = [dataclasses.asdict(camera) for camera in self.cameras]
+        data["cameras"] = [camera.to_dict() for camera in self.cameras]
         data["topics"] = self.topics
         return data
 
@@ -143,10 +177,17 @@ class Dataset:
             EpisodeError: the folder holds a data set with another contract; it is left as it is.
         """
         directory = Path(directory)
-        (directory / "episodes").mkdir(parents=True, exist_ok=True)
         path = directory / DATASET_FILE
         temporary = directory / f".{DATASET_FILE}.{os.getpid()}"
-        temporary.write_text(yaml.safe_dump(_plain(config.to_dict()), sort_keys=False), encoding="utf-8")
+        text = yaml.safe_dump(_plain(config.to_dict()), sort_keys=False)
+        try:
+            (directory / "episodes").mkdir(parents=True, exist_ok=True)
+            temporary.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise EpisodeError(
+                f"{directory} cannot be written ({error.strerror}); give another directory, or see to its "
+                "permissions and the room on its disk"
+            ) from error
         try:
             os.link(temporary, path)  # unlike a rename it never replaces, so the first of two workers wins
         except FileExistsError:
@@ -162,6 +203,11 @@ class Dataset:
     def partials(self) -> list[int]:
         """Indices of episodes that are being written or were left by a crash."""
         return sorted(int(match[1]) for name in self._names() if (match := _PARTIAL_NAME.fullmatch(name)))
+
+    def foreign(self) -> list[str]:
+        """Names of folders beside the episodes that are none, as somebody's copy; they are left alone."""
+        ours = (_EPISODE_NAME, _PARTIAL_NAME)
+        return sorted(name for name in self._names() if not any(form.fullmatch(name) for form in ours))
 
     def free_index(self) -> int:
         """One more than the highest index in use, complete or partial."""
@@ -200,14 +246,19 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _refuse_other_contract(found: DatasetConfig, wanted: DatasetConfig, directory: Path) -> None:
+def contract_differences(found: DatasetConfig, wanted: DatasetConfig) -> list[str]:
+    """What two contracts do not have in common, one text for each field; empty where they are the same."""
     names = [item.name for item in dataclasses.fields(DatasetConfig)]
-    differing = [name for name in names if getattr(found, name) != getattr(wanted, name)]
-    if differing:
-        details = "; ".join(
-            f"{name}: {getattr(found, name)} there, {getattr(wanted, name)} asked" for name in differing
-        )
+    return [
+        f"{name}: {getattr(found, name)} there, {getattr(wanted, name)} asked"
+        for name in names
+        if getattr(found, name) != getattr(wanted, name)
+    ]
+
+
+def _refuse_other_contract(found: DatasetConfig, wanted: DatasetConfig, directory: Path) -> None:
+    if differing := contract_differences(found, wanted):
         raise EpisodeError(
-            f"{directory} is a data set with another contract ({details}); use another folder or the same "
-            "settings"
+            f"{directory} is a data set with another contract ({'; '.join(differing)}); use another folder "
+            "or the same settings"
         )

@@ -8,7 +8,7 @@ import pytest
 from tests.policy import episode_samples as samples
 
 from spatialbot_cli import episodes
-from spatialbot_cli.contact_sheet import colourise
+from spatialbot_policy.depth_picture import colourise
 from spatialbot_policy.episode import Dataset, EpisodeInfo, EpisodeWriter
 from spatialbot_policy.errors import EpisodeError
 
