@@ -132,10 +132,80 @@ def chunks(figures: dict[str, Any], folder: Path) -> str:
     ])  # fmt: skip
 
 
+def loading(figures: dict[str, Any], folder: Path) -> str:
+    """A training sample from the cache and from recordings."""
+    rows = [
+        [
+            size,
+            *(f"{row[key]:.2f}" for key in ("cache_ms", "messages_by_index_ms", "whole_episode_ms")),
+            f"{row['faster_than_messages_by_index']:.0f} x, {row['faster_than_whole_episode']:.0f} x",
+            *(f"{row[key]:.2f}" for key in ("cache_from_disk_ms", "messages_by_index_from_disk_ms")),
+        ]
+        for size, row in figures["cases"].items()
+    ]
+    header = (
+        "pictures",
+        "cache ms",
+        "by index ms",
+        "whole ms",
+        "faster",
+        "cache from disk",
+        "by index from disk",
+    )
+    return "\n\n".join([
+        "Random samples of four RGB-D frames, in one process: from the training cache, by finding their "
+        "messages with the file's index, and by decoding the whole episode. To be reached against decoding: "
+        f"{figures['target']} x. Disk: the system was told to forget the files.",
+        table(header, rows),
+    ])  # fmt: skip
+
+
+def dataset_index(figures: dict[str, Any], folder: Path) -> str:
+    """Commands on a large data set, the first time and by its index."""
+    rows = [[name.replace("_", " "), f"{value:.2f}"] for name, value in figures["seconds"].items()]
+    return "\n\n".join([
+        f"{figures['episodes']} episodes of {figures['steps']} steps; commands in a process of their own, "
+        f"with its start. To be reached by list and stats after the first time: {figures['target_s']:g} s. "
+        f"The index has {figures['index_mb']:.1f} MB.",
+        table(("what", "seconds"), rows),
+    ])  # fmt: skip
+
+
+def recorder(figures: dict[str, Any], folder: Path) -> str:
+    """Two cameras into the recorder, and what each way to keep a picture costs."""
+    cases = [
+        [
+            name,
+            f"{row['sent']}",
+            f"{row['lost']}",
+            f"{row['core']:.2f}",
+            f"{row['rss_mb']:.0f}",
+            f"{row['rss_growth_mb']:+.1f}",
+            f"{row['disk_mb_s']:.1f}",
+        ]
+        for name, row in figures["cases"].items()
+    ]
+    ways = [
+        [way["name"], f"{way['cpu_ms']:.2f}", f"{way['bytes'] / 1e3:.0f}", f"{way['core']:.3f}"]
+        for way in figures["codecs"]["ways"]
+    ]
+    header = ("colour + depth", "sent", "lost", "core", "MB", "growth, MB", "disk, MB/s")
+    return "\n\n".join([
+        f"Two 640 x 480 RGB-D cameras at 30 Hz for {figures['seconds']:g} s on the {figures['graph']} graph; "
+        f"`core` is the recorder's share (to be kept: {figures['target_core']:g}).",
+        table(header, cases),
+        "A picture, one thread; `core` is that of 60 pictures a second:",
+        table(("way", "cpu ms", "kB", "core"), ways),
+    ])  # fmt: skip
+
+
 SECTIONS: dict[str, tuple[str, Callable[[dict[str, Any], Path], str]]] = {
     "bench_engine": ("A step of the engine", engine),
     "bench_serving": ("A policy server", serving),
     "bench_chunks": ("Answers of several steps", chunks),
+    "bench_recorder": ("The recorder", recorder),
+    "bench_loading": ("Training samples", loading),
+    "bench_dataset_index": ("A large data set", dataset_index),
 }
 
 

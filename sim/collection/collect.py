@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import shutil
 import time
 from collections import Counter
@@ -15,6 +14,7 @@ from spatialbot_policy.dataset import partial_path
 from spatialbot_policy.episode import Dataset, DatasetCamera, DatasetConfig, EpisodeInfo, Outcome
 from spatialbot_policy.episode_info import INFO_FILE
 from spatialbot_policy.errors import TaskError
+from spatialbot_policy.file_lock import FileLock
 from spatialbot_sim.collection.record import Job, record
 from spatialbot_sim.experts.choose import check_has_expert
 from spatialbot_sim.task.contract import contract_for
@@ -236,13 +236,10 @@ def _alone(directory: Path) -> Iterator[None]:
 
     The system gives the lock back when the process ends, however it ends.
     """
-    with (directory / _LOCK_FILE).open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise TaskError(
-                f"another collection is writing to {directory}; wait for it to end or choose another --out"
-            ) from error
+    busy = TaskError(
+        f"another collection is writing to {directory}; wait for it to end or choose another --out"
+    )
+    with FileLock(directory / _LOCK_FILE, busy=lambda holder: busy):
         yield
 
 

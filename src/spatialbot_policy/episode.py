@@ -6,9 +6,12 @@
     DATASET/episodes/000042.partial/      being written, or left by a crash: `episode_recovery`
 
 This module is the entrance. Behind it, in the order data takes: `episode_topics` names topics and types,
-`episode_messages` converts to and from CDR, `episode_file` appends chunks, `episode_writer` records and
-commits (`episode_finish`), `episode_join` says which messages make one step, of a raw recording
-`episode_raw`, and `episode_reader` gives observations or arrays.
+`episode_messages` converts to and from CDR (`episode_cdr`), `episode_intake` looks at what was received and
+marks what is odd (`episode_marks`), `episode_packed` compresses pictures, `episode_file` appends chunks
+(`mcap_chunks`) as long as the disk has room (`disk_reserve`), `episode_writer` records and commits
+(`episode_finish`), `episode_join` says which messages make one step, of a raw recording `episode_raw`, and
+`episode_reader` gives observations or arrays. After a crash `episode_survey` finds what can be read and
+`mcap_resume` completes the file.
 """
 
 from spatialbot_policy.dataset import Dataset, DatasetCamera, DatasetConfig

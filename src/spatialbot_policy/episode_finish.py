@@ -3,39 +3,53 @@
 from __future__ import annotations
 
 import dataclasses
-import fcntl
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from spatialbot_policy.episode_file import McapSink, sync_directory
 from spatialbot_policy.episode_info import INFO_FILE, MCAP_FILE, EpisodeInfo, Outcome
-from spatialbot_policy.episode_topics import CameraIntrinsics
+from spatialbot_policy.episode_topics import SET_ASIDE, CameraIntrinsics
 from spatialbot_policy.errors import EpisodeError
-from spatialbot_policy.provenance import sha256_of
+from spatialbot_policy.file_lock import FileLock
+
+
+@dataclass(frozen=True)
+class FileFacts:
+    """What a finished file holds, as `McapSink` tells it: counts, first and last log time, SHA-256."""
+
+    counts: Mapping[str, int]
+    start_ns: int | None
+    end_ns: int | None
+    checksum: str
 
 
 def finish_episode(
     partial: Path,
     final: Path,
     info: EpisodeInfo,
-    sink: McapSink,
+    sink: McapSink | FileFacts,
     intrinsics: Mapping[str, CameraIntrinsics],
     outcome: Outcome,
     steps: int,
 ) -> EpisodeInfo:
-    """Complete `episode.json` of a finished file and give the directory its final name."""
-    mcap = partial / MCAP_FILE
+    """Complete `episode.json` of a finished file and give the directory its final name.
+
+    Raises:
+        EpisodeError: it cannot be written, or the name is taken.
+    """
+    counts = {topic: count for topic, count in sorted(sink.counts.items()) if not topic.endswith(SET_ASIDE)}
     complete = dataclasses.replace(
         info,
         outcome=outcome,
-        counts=dict(sorted(sink.counts.items())),
+        counts=counts,
         steps=steps,
         start_ns=sink.start_ns,
         end_ns=sink.end_ns,
         intrinsics=dict(intrinsics),
-        mcap_bytes=mcap.stat().st_size,
-        checksum=sha256_of(mcap),
+        mcap_bytes=(partial / MCAP_FILE).stat().st_size,
+        checksum=sink.checksum,
     )
     complete.save(partial)
     rename_into_place(partial, final)
@@ -64,14 +78,26 @@ def remove_abandoned(partial: Path, info: EpisodeInfo) -> None:
     if not mcap.exists():
         remove_partial(partial)
         return
-    with open(mcap, "rb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise EpisodeError(
-                f"{partial} is being written by another process; wait for it to end"
-            ) from error
+    with writer_lock(mcap):
         remove_partial(partial)
+
+
+def writer_lock(mcap: Path) -> FileLock:
+    """Hold the lock that the writer of this file would hold.
+
+    Raises:
+        EpisodeError: another process writes it, or it cannot be opened.
+    """
+    try:
+        return FileLock(
+            mcap,
+            make=False,
+            busy=lambda text: EpisodeError(f"{mcap} is being written by another process; wait for it to end"),
+        )
+    except FileNotFoundError as error:
+        raise EpisodeError(f"{mcap} is missing, nothing was recorded; remove the directory") from error
+    except OSError as error:
+        raise EpisodeError(f"{mcap} cannot be opened ({error.strerror}); see to its permissions") from error
 
 
 def remove_partial(partial: Path) -> None:

@@ -19,6 +19,8 @@ SCHEMA_VERSION = 1
 KINDS = ("demo", "stills")
 INFO_FILE = "episode.json"
 MCAP_FILE = "episode.mcap"
+LABEL_HISTORY = "label_history"
+"""Key of `extra` with the labels an episode had before, oldest first; `when` is the moment they ended."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,14 @@ class EpisodeInfo:
         return round(self.join_tolerance_ms * 1e6)
 
     @property
+    def relabelled_instruction(self) -> str | None:
+        """The instruction of all steps where somebody changed it after the recording; else None."""
+        history = self.extra.get(LABEL_HISTORY, ())
+        changes = history if isinstance(history, list | tuple) else ()
+        changed = any(isinstance(entry, Mapping) and "instruction" in entry for entry in changes)
+        return self.instruction if changed else None
+
+    @property
     def committed(self) -> bool:
         """Whether the episode was written to its end, or recovered."""
         return bool(self.checksum)
@@ -166,10 +176,15 @@ class EpisodeInfo:
             ) from error
         if not isinstance(data, dict):
             raise EpisodeError(f"{path} does not hold a JSON object; restore it or remove the episode")
-        return cls._parse(data, path)
+        return cls.parse(data, path)
 
     @classmethod
-    def _parse(cls, data: dict[str, Any], path: Path) -> EpisodeInfo:
+    def parse(cls, data: dict[str, Any], path: Path) -> EpisodeInfo:
+        """Build from what `episode.json` holds; `path` is named in errors.
+
+        Raises:
+            EpisodeError: of a newer schema, or unknown or missing fields.
+        """
         schema = data.get("schema")
         if not isinstance(schema, int) or schema > SCHEMA_VERSION:
             raise EpisodeError(
@@ -177,6 +192,7 @@ class EpisodeInfo:
                 "spatialbot to read it"
             )
         _refuse_unknown(data, cls, str(path))
+        data = dict(data)
         try:
             outcome = data.pop("outcome")
             intrinsics = data.pop("intrinsics")
@@ -185,6 +201,8 @@ class EpisodeInfo:
                 intrinsics={name: _intrinsics(value) for name, value in intrinsics.items()},
                 **data,
             )
+        except EpisodeError as error:
+            raise EpisodeError(f"{path}: {error}") from error
         except (KeyError, TypeError, AttributeError) as error:
             raise EpisodeError(
                 f"{path} is incomplete or damaged ({error}); restore it or remove the episode"

@@ -1,7 +1,7 @@
 """Conversion between this project's types and ROS 2 messages in CDR, for episodes.
 
-Messages are the standard ones of ROS 2 Humble, serialised by `rosbags`; no ROS installation is needed.
-`image_encodings` turns their pixels into colour and depth.
+Messages are the standard ones of ROS 2 Humble (`episode_cdr`). `image_encodings` turns their pixels into
+colour and depth, `episode_packed` opens compressed pictures.
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from rosbags.serde import SerdeError
-from rosbags.typesys import Stores, get_typestore
 
 from spatialbot_policy import image_encodings
 from spatialbot_policy.action_space import ACTION_NAMES
+from spatialbot_policy.episode_cdr import from_cdr, new, to_cdr
+from spatialbot_policy.episode_packed import PackedImage, unpack
 from spatialbot_policy.episode_topics import (
     ARM_JOINTS,
     BASE_FRAME,
@@ -37,44 +37,19 @@ from spatialbot_policy.image_encodings import EncodedImage
 from spatialbot_policy.types import ActionStep, DepthArray, FloatArray, RgbdFrame, RobotState, UInt8Array
 
 
-@cache
-def _store() -> Any:
-    return get_typestore(Stores.ROS2_HUMBLE)
-
-
-@cache
-def schema_text(type_name: str) -> bytes:
-    """Message definition of a type with its dependencies, in the form `ros2msg` schemas have in MCAP."""
-    text: str = _store().generate_msgdef(type_name, ros_version=2)[0]
-    return text.encode()
-
-
-def _new(type_name: str, **fields: object) -> Any:
-    return _store().types[type_name](**fields)
-
-
-def _cdr(message: Any) -> bytes:
-    return bytes(_store().serialize_cdr(message, message.__msgtype__, little_endian=True))
-
-
 def decode(data: bytes, type_name: str, topic: str) -> Any:
-    """Turn CDR bytes into a message object; array fields are views into `data`.
+    """Turn CDR bytes into a message object; array fields are views into `data`, a packed picture is opened.
 
     Raises:
         EpisodeError: the bytes are no message of this type.
     """
-    try:
-        return _store().deserialize_cdr(data, type_name)
-    except SerdeError as error:
-        raise EpisodeError(
-            f"a message on {topic} is no {type_name} ({error}); the file is foreign or damaged"
-        ) from error
+    return unpack(data, topic) if isinstance(data, PackedImage) else from_cdr(data, type_name, topic)
 
 
 def _header(stamp_ns: int, frame_id: str) -> Any:
     seconds, nanoseconds = divmod(int(stamp_ns), 10**9)
-    time = _new("builtin_interfaces/msg/Time", sec=seconds, nanosec=nanoseconds)
-    return _new("std_msgs/msg/Header", stamp=time, frame_id=frame_id)
+    time = new("builtin_interfaces/msg/Time", sec=seconds, nanosec=nanoseconds)
+    return new("std_msgs/msg/Header", stamp=time, frame_id=frame_id)
 
 
 def stamp_of(message: Any) -> int:
@@ -101,8 +76,8 @@ def encode_depth(frame: RgbdFrame, depth_mm: DepthArray) -> bytes:
 
 
 def _image(frame: RgbdFrame, image: EncodedImage) -> bytes:
-    return _cdr(
-        _new(
+    return to_cdr(
+        new(
             IMAGE,
             header=_header(frame.stamp_ns, f"{frame.camera}_color_optical_frame"),
             height=image.height,
@@ -150,11 +125,9 @@ def encode_camera_info(camera: str, stamp_ns: int, intrinsics: CameraIntrinsics)
 @lru_cache(maxsize=64)
 def _camera_info_of_stamp_0(camera: str, intrinsics: CameraIntrinsics) -> bytes:
     matrix = intrinsics.matrix
-    roi = _new(
-        "sensor_msgs/msg/RegionOfInterest", x_offset=0, y_offset=0, height=0, width=0, do_rectify=False
-    )
-    return _cdr(
-        _new(
+    roi = new("sensor_msgs/msg/RegionOfInterest", x_offset=0, y_offset=0, height=0, width=0, do_rectify=False)
+    return to_cdr(
+        new(
             CAMERA_INFO,
             header=_header(0, f"{camera}_color_optical_frame"),
             height=intrinsics.height,
@@ -180,13 +153,13 @@ def decode_camera_info(message: Any) -> CameraIntrinsics:
 
 def encode_instruction(text: str) -> bytes:
     """String message; its stamp is the log time, for the type has no header."""
-    return _cdr(_new(STRING, data=text))
+    return to_cdr(new(STRING, data=text))
 
 
 def _named_vector(stamp_ns: int, names: tuple[str, ...], values: FloatArray) -> bytes:
     none = np.zeros(0)
     fields = {"name": list(names), "position": values.astype(np.float64), "velocity": none, "effort": none}
-    return _cdr(_new(JOINT_STATE, header=_header(stamp_ns, BASE_FRAME), **fields))
+    return to_cdr(new(JOINT_STATE, header=_header(stamp_ns, BASE_FRAME), **fields))
 
 
 def encode_action(stamp_ns: int, action: ActionStep) -> bytes:
@@ -224,13 +197,13 @@ def encode_state(state: RobotState) -> tuple[bytes, bytes]:
     opening_m = (1.0 - state.gripper_closure) * FINGER_OPEN_M
     joints = np.append(state.joint_positions_rad, opening_m)
     position, orientation = _vectors(state.tcp_position_m, state.tcp_quaternion_xyzw)
-    pose = _new(
+    pose = new(
         "geometry_msgs/msg/Pose",
-        position=_new("geometry_msgs/msg/Point", **position),
+        position=new("geometry_msgs/msg/Point", **position),
         orientation=orientation,
     )
-    stamped = _new(POSE, header=_header(state.stamp_ns, BASE_FRAME), pose=pose)
-    return _named_vector(state.stamp_ns, (*ARM_JOINTS, FINGER_JOINT), joints), _cdr(stamped)
+    stamped = new(POSE, header=_header(state.stamp_ns, BASE_FRAME), pose=pose)
+    return _named_vector(state.stamp_ns, (*ARM_JOINTS, FINGER_JOINT), joints), to_cdr(stamped)
 
 
 def decode_joints(message: Any, topic: str) -> FloatArray:
@@ -247,11 +220,11 @@ def decode_pose(message: Any) -> FloatArray:
 
 def encode_transforms(stamp_ns: int, transforms: Mapping[str, tuple[FloatArray, FloatArray]]) -> bytes:
     """TFMessage with one transform from the base frame to each named frame."""
-    return _cdr(
-        _new(
+    return to_cdr(
+        new(
             TF_MESSAGE,
             transforms=[
-                _new(
+                new(
                     "geometry_msgs/msg/TransformStamped",
                     header=_header(stamp_ns, BASE_FRAME),
                     child_frame_id=name,
@@ -274,14 +247,14 @@ def decode_transforms(message: Any, log_time_ns: int) -> tuple[int, dict[str, Fl
 
 def _transform(position: FloatArray, quaternion: FloatArray) -> Any:
     translation, rotation = _vectors(position, quaternion)
-    vector = _new("geometry_msgs/msg/Vector3", **translation)
-    return _new("geometry_msgs/msg/Transform", translation=vector, rotation=rotation)
+    vector = new("geometry_msgs/msg/Vector3", **translation)
+    return new("geometry_msgs/msg/Transform", translation=vector, rotation=rotation)
 
 
 def _vectors(position: FloatArray, quaternion: FloatArray) -> tuple[dict[str, float], Any]:
     x, y, z = (float(value) for value in position)
     qx, qy, qz, qw = (float(value) for value in quaternion)
-    return {"x": x, "y": y, "z": z}, _new("geometry_msgs/msg/Quaternion", x=qx, y=qy, z=qz, w=qw)
+    return {"x": x, "y": y, "z": z}, new("geometry_msgs/msg/Quaternion", x=qx, y=qy, z=qz, w=qw)
 
 
 def _seven(position: Any, orientation: Any) -> FloatArray:

@@ -11,12 +11,12 @@ from typing import Any, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from spatialbot_policy import episode_messages as messages
 from spatialbot_policy import episode_topics as topics
+from spatialbot_policy.episode_decode import check_size, decode_one, executed_rows, stack, transform_rows
 from spatialbot_policy.episode_file import read_messages
 from spatialbot_policy.episode_info import INFO_FILE, MCAP_FILE, EpisodeInfo
 from spatialbot_policy.episode_join import check_join, required_topics
-from spatialbot_policy.episode_raw import align, check_instruction, header_stamp_ns
+from spatialbot_policy.episode_raw import Sources, align, check_instruction, header_stamp_ns
 from spatialbot_policy.errors import EpisodeError
 from spatialbot_policy.provenance import sha256_of
 from spatialbot_policy.types import (
@@ -105,24 +105,70 @@ class EpisodeReader:
     def _arrays(self) -> EpisodeArrays:
         decoded = self._decode_raw() if self.info.join_tolerance_ns else self._decode_exact()
         steps = list(decoded[topics.color_topic(self.cameras[0])])
-        color = {name: _stack(decoded, topics.color_topic(name)) for name in self.cameras}
-        depth = {name: _stack(decoded, topics.depth_topic(name)) for name in self.cameras}
-        joints = _stack(decoded, topics.JOINTS_TOPIC)
+        color = {name: stack(decoded, topics.color_topic(name)) for name in self.cameras}
+        depth = {name: stack(decoded, topics.depth_topic(name)) for name in self.cameras}
+        joints = stack(decoded, topics.JOINTS_TOPIC)
         self._sent = decoded.get(topics.EXECUTED_TOPIC, {})
         commanded = list(decoded.get(topics.ACTION_TOPIC, {}).values())
         return EpisodeArrays(
             stamps=np.array(steps, dtype=np.int64),
-            instructions=_instructions(decoded[topics.INSTRUCTION_TOPIC], steps),
+            instructions=self._instructions(decoded[topics.INSTRUCTION_TOPIC], steps),
             color=color,
             depth={name: images for name, images in depth.items() if images is not None},
-            tcp_pose=_stack(decoded, topics.POSE_TOPIC),
+            tcp_pose=stack(decoded, topics.POSE_TOPIC),
             closure=None if joints is None else joints[:, 7],
             joints=None if joints is None else joints[:, :7],
             actions=np.stack([vector for vector, _ in commanded]) if commanded else None,
             terminate=np.array([flag for _, flag in commanded]) if commanded else None,
-            executed=_executed(self._sent, steps),
-            transforms=_transforms(decoded.get(topics.TF_TOPIC, {}), steps),
+            executed=executed_rows(self._sent, steps),
+            transforms=transform_rows(decoded.get(topics.TF_TOPIC, {}), steps),
         )
+
+    def _instructions(self, written: Mapping[int, str], steps: list[int]) -> list[str]:
+        """The instruction at each step: as somebody relabelled the episode, else as it was recorded."""
+        if (text := self.info.relabelled_instruction) is not None:
+            return [text] * len(steps)
+        stamps, texts = list(written), list(written.values())
+        return [texts[bisect.bisect_right(stamps, step) - 1] for step in steps]
+
+    def step_stamps(self) -> list[int]:
+        """Stamp of each step in nanoseconds, as `arrays` has them; no picture is decoded.
+
+        Raises:
+            EpisodeError: damaged messages, or counts that disagree with `episode.json`.
+        """
+        stamps, first = self._header_stamps(), topics.color_topic(self.cameras[0])
+        return sorted(self._sources(stamps)[first]) if self.info.join_tolerance_ns else stamps.get(first, [])
+
+    def sources(self) -> Sources:
+        """Which messages make up each step, all instructions among them; no picture is decoded.
+
+        Raises:
+            EpisodeError: damaged messages, counts that disagree with `episode.json`, or an incomplete step.
+        """
+        stamps = self._header_stamps()
+        if self.info.join_tolerance_ns:
+            return self._sources(stamps)
+        required = required_topics(self._depth_cameras(), self.info.kind)
+        check_join(stamps, required, self.info.kind, str(self._mcap))
+        return {topic: {stamp: stamp for stamp in values} for topic, values in stamps.items()}
+
+    def _header_stamps(self) -> dict[str, list[int]]:
+        types = topics.topic_types(self.cameras)
+        stamps: dict[str, list[int]] = {}
+        for message in read_messages(self._mcap, types):
+            stamp_ns = header_stamp_ns(message.data, types[message.topic], message.log_time_ns)
+            stamps.setdefault(message.topic, []).append(stamp_ns)
+        self._check_counts({topic: len(values) for topic, values in stamps.items()})
+        return stamps
+
+    def _sources(self, stamps: Mapping[str, list[int]]) -> Sources:
+        """Which messages of a raw recording make up its steps; all instructions are among them."""
+        sources = align(stamps, self._depth_cameras(), self.info.join_tolerance_ns, str(self._mcap))
+        check_instruction(stamps, min(sources[topics.color_topic(self.cameras[0])]), str(self._mcap))
+        given = sorted(set(stamps[topics.INSTRUCTION_TOPIC]))
+        sources[topics.INSTRUCTION_TOPIC] = {stamp: stamp for stamp in given}
+        return sources
 
     def _depth_cameras(self) -> dict[str, bool]:
         return {name: topics.depth_topic(name) in self.info.counts for name in self.cameras}
@@ -132,7 +178,7 @@ class EpisodeReader:
         types = topics.topic_types(self.cameras)
         decoded: dict[str, dict[int, Any]] = {}
         for message in read_messages(self._mcap, types):
-            stamp_ns, value = _decode_one(message.topic, message.data, message.log_time_ns, types)
+            stamp_ns, value = decode_one(message.topic, message.data, message.log_time_ns, types)
             values = decoded.setdefault(message.topic, {})
             if stamp_ns in values:
                 raise EpisodeError(f"{self._mcap}: {message.topic} has two messages at stamp {stamp_ns} ns")
@@ -146,16 +192,7 @@ class EpisodeReader:
     def _decode_raw(self) -> dict[str, dict[int, Any]]:
         """Decoded values by topic and step of a raw recording; what belongs to no step is not decoded."""
         types = topics.topic_types(self.cameras)
-        stamps: dict[str, list[int]] = {}
-        for message in read_messages(self._mcap, types):
-            stamp_ns = header_stamp_ns(message.data, types[message.topic], message.log_time_ns)
-            stamps.setdefault(message.topic, []).append(stamp_ns)
-        self._check_counts({topic: len(values) for topic, values in stamps.items()})
-        sources = align(stamps, self._depth_cameras(), self.info.join_tolerance_ns, str(self._mcap))
-        check_instruction(stamps, min(sources[topics.color_topic(self.cameras[0])]), str(self._mcap))
-        sources[topics.INSTRUCTION_TOPIC] = {
-            stamp: stamp for stamp in sorted(set(stamps[topics.INSTRUCTION_TOPIC]))
-        }
+        sources = self._sources(self._header_stamps())
         wanted = {topic: set(chosen.values()) for topic, chosen in sources.items()}
         found: dict[str, dict[int, Any]] = {topic: {} for topic in sources}
         for message in read_messages(self._mcap, types):
@@ -163,7 +200,7 @@ class EpisodeReader:
             values = found.get(message.topic)
             if values is None or stamp_ns not in wanted[message.topic] or stamp_ns in values:
                 continue
-            values[stamp_ns] = _decode_one(message.topic, message.data, message.log_time_ns, types)[1]
+            values[stamp_ns] = decode_one(message.topic, message.data, message.log_time_ns, types)[1]
         decoded = {
             topic: {step: found[topic][stamp] for step, stamp in chosen.items()}
             for topic, chosen in sources.items()
@@ -242,7 +279,9 @@ class EpisodeReader:
         ]
 
     def verify(self) -> None:
-        """Check the checksum, then decode everything and check counts, stamps and the join.
+        """Check the checksum, then counts, stamps and the join, and decode what the steps are made of.
+
+        Memory holds one picture at a time, however long the episode is.
 
         Raises:
             EpisodeError: the first thing that is wrong.
@@ -253,63 +292,35 @@ class EpisodeReader:
                 f"{self._mcap} has SHA-256 {checksum}, {INFO_FILE} says {self.info.checksum}: it was "
                 "changed or damaged; copy the episode again from its source or remove its folder"
             )
-        steps = len(self.arrays()["stamps"])
+        first = topics.color_topic(self.cameras[0])
+        if self.info.join_tolerance_ns:
+            sources = self._sources(self._header_stamps())
+            self._decode_all({topic: set(chosen.values()) for topic, chosen in sources.items()})
+            steps = len(sources[first])
+        else:
+            stamps = self._decode_all(None)
+            self._check_counts({topic: len(values) for topic, values in stamps.items()})
+            required = required_topics(self._depth_cameras(), self.info.kind)
+            steps = check_join(stamps, required, self.info.kind, str(self._mcap))
         if steps != self.info.steps:
             raise EpisodeError(
                 f"{self._mcap} has {steps} steps, {INFO_FILE} says {self.info.steps}; copy it again"
             )
 
+    def _decode_all(self, wanted: Mapping[str, set[int]] | None) -> dict[str, list[int]]:
+        """Decode messages and let them go: those with the stamps wanted, or all; returns all stamps."""
+        types, stamps = topics.topic_types(self.cameras), dict[str, list[int]]()
+        sizes: dict[str, tuple[int, ...]] = {}
+        for message in read_messages(self._mcap, types):
+            topic = message.topic
+            stamp_ns = header_stamp_ns(message.data, types[topic], message.log_time_ns)
+            stamps.setdefault(topic, []).append(stamp_ns)
+            if wanted is None or stamp_ns in wanted.get(topic, ()):
+                value = decode_one(topic, message.data, message.log_time_ns, types)[1]
+                shape = getattr(value, "shape", ())
+                check_size(topic, {sizes.setdefault(topic, shape), shape})
+        return stamps
+
 
 def _step(vector: FloatArray, terminate: bool) -> ActionStep:
     return ActionStep(vector[:3], vector[3:6], float(vector[6]), terminate)
-
-
-def _decode_one(topic: str, data: bytes, log_time_ns: int, types: Mapping[str, str]) -> tuple[int, Any]:
-    """Header stamp (log time for types without a header) and value of one message."""
-    message = messages.decode(data, types[topic], topic)
-    if topic == topics.INSTRUCTION_TOPIC:
-        return log_time_ns, str(message.data)
-    if topic == topics.TF_TOPIC:
-        return messages.decode_transforms(message, log_time_ns)
-    stamp_ns = messages.stamp_of(message)
-    if topic in (topics.ACTION_TOPIC, topics.EXECUTED_TOPIC):
-        return stamp_ns, messages.decode_action(message, topic)
-    if topic == topics.JOINTS_TOPIC:
-        return stamp_ns, messages.decode_joints(message, topic)
-    if topic == topics.POSE_TOPIC:
-        return stamp_ns, messages.decode_pose(message)
-    if types[topic] == topics.CAMERA_INFO:
-        return stamp_ns, None
-    is_depth = "aligned_depth_to_color" in topic
-    return stamp_ns, messages.decode_depth(message, topic) if is_depth else messages.decode_color(
-        message, topic
-    )
-
-
-def _stack(decoded: Mapping[str, Mapping[int, Any]], topic: str) -> Any:
-    """Stack the values of a joined topic; None when it has no messages."""
-    values = list(decoded.get(topic, {}).values())
-    if len({value.shape for value in values}) > 1:
-        raise EpisodeError(f"{topic}: the image size changes within the episode; record one size per episode")
-    return np.stack(values) if values else None
-
-
-def _instructions(written: Mapping[int, str], steps: list[int]) -> list[str]:
-    stamps, texts = list(written), list(written.values())
-    return [texts[bisect.bisect_right(stamps, step) - 1] for step in steps]
-
-
-def _executed(sent: Mapping[int, tuple[FloatArray, bool]], steps: list[int]) -> FloatArray | None:
-    if not sent:
-        return None
-    nothing = np.full(7, np.nan)
-    return np.stack([sent[step][0] if step in sent else nothing for step in steps])
-
-
-def _transforms(written: Mapping[int, Mapping[str, FloatArray]], steps: list[int]) -> dict[str, FloatArray]:
-    names = dict.fromkeys(name for entry in written.values() for name in entry)
-    poses = {name: np.full((len(steps), 7), np.nan) for name in names}
-    for row, step in enumerate(steps):
-        for name, pose in written.get(step, {}).items():
-            poses[name][row] = pose
-    return poses

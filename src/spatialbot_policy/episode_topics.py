@@ -12,6 +12,7 @@ from spatialbot_policy.types import FloatArray
 
 STRING = "std_msgs/msg/String"
 IMAGE = "sensor_msgs/msg/Image"
+COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
 CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
 JOINT_STATE = "sensor_msgs/msg/JointState"
 POSE = "geometry_msgs/msg/PoseStamped"
@@ -102,8 +103,30 @@ def camera_info_topic(camera: str) -> str:
     return f"/camera/{camera}/color/camera_info"
 
 
+SET_ASIDE = "/set_aside"
+"""Ends the name of a topic under which an episode keeps messages that do not fit it; nobody reads them."""
+_COLOR, _DEPTH = "/color/image_raw", "/aligned_depth_to_color/image_raw"
+_PACKED = {f"{_COLOR}/compressed": _COLOR, f"{_DEPTH}/compressedDepth": _DEPTH}
+
+
+def packed_topic(topic: str) -> str:
+    """Name under which an episode holds a picture's topic compressed, that of image_transport."""
+    return f"{topic}/compressedDepth" if topic.endswith(_DEPTH) else f"{topic}/compressed"
+
+
+def plain_topic(topic: str) -> str:
+    """Name of the picture's topic that a compressed one stands for; any other as it is."""
+    for packed, plain in _PACKED.items():
+        if topic.startswith("/camera/") and topic.endswith(packed):
+            return topic.removesuffix(packed) + plain
+    return topic
+
+
 def topic_types(cameras: tuple[str, ...]) -> dict[str, str]:
-    """Every topic that an episode with these cameras may hold, and its message type."""
+    """Every topic that an episode with these cameras may hold, and its message type.
+
+    Pictures may lie compressed in the file (`packed_topic`); they are read under the names given here.
+    """
     topics = dict(FIXED_TOPICS)
     for camera in cameras:
         topics[color_topic(camera)] = IMAGE

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
 from spatialbot_policy import episode_messages as messages
 from spatialbot_policy import episode_topics as topics
-from spatialbot_policy.dataset import Dataset, DatasetCamera, episode_path, partial_path
+from spatialbot_policy.dataset import Dataset, episode_path, partial_path
 from spatialbot_policy.episode_file import McapSink
 from spatialbot_policy.episode_finish import finish_episode, remove_abandoned, remove_partial
-from spatialbot_policy.episode_info import (
-    MCAP_FILE,
-    EpisodeInfo,
-    Outcome,
-)
+from spatialbot_policy.episode_info import MCAP_FILE, EpisodeInfo, Outcome
+from spatialbot_policy.episode_intake import RawIntake, pack
 from spatialbot_policy.episode_join import check_join, required_topics
-from spatialbot_policy.episode_raw import count_raw_steps, header_stamp_ns
+from spatialbot_policy.episode_raw import count_raw_steps
+from spatialbot_policy.episode_survey import survey
 from spatialbot_policy.episode_topics import CameraIntrinsics
 from spatialbot_policy.errors import EpisodeError
 from spatialbot_policy.provenance import git_commit, software_version
@@ -56,7 +54,8 @@ class EpisodeWriter:
         self._cameras = {camera.name: camera for camera in self._dataset.info.cameras}
         self._intrinsics: dict[str, CameraIntrinsics] = {}
         self._stamps: dict[str, list[int]] = {}
-        self._log_ns: dict[str, int] = {}
+        self._intake = RawIntake(self._cameras)
+        self._attached: list[str] = []
         self._instruction: tuple[int, str] | None = None
         self._info = dataclasses.replace(
             info, index=index, software_version=software_version(), git_commit=git_commit()
@@ -65,14 +64,27 @@ class EpisodeWriter:
         self._info.to_json()  # refuses what JSON cannot hold before anything is on disk
         self._claim(restart)
         self._info.save(self._partial, durable=False)  # of an episode that holds nothing yet
-        self._types = topics.topic_types(tuple(self._cameras))
-        self._sink = McapSink(self._partial / MCAP_FILE, self._types)
+        types = topics.topic_types(tuple(self._cameras))
+        types |= {topic + topics.SET_ASIDE: kind for topic, kind in types.items()}
+        make = McapSink.for_raw if self._info.join_tolerance_ns else McapSink
+        try:
+            self._sink = make(self._partial / MCAP_FILE, types)
+        except OSError as error:
+            raise EpisodeError(
+                f"{self._partial} cannot be written ({error.strerror}); make room on the disk, or see to the "
+                "permission to write"
+            ) from error
 
     def _claim(self, restart: bool) -> None:
         if restart and self._partial.is_dir():
             remove_abandoned(self._partial, self._info)
         try:
             self._partial.mkdir(parents=True)
+        except (PermissionError, NotADirectoryError) as error:
+            raise EpisodeError(
+                f"{self._partial} cannot be made ({error.strerror}); see to the permission to write, or "
+                "record into another data set"
+            ) from error
         except FileExistsError as error:
             raise EpisodeError(
                 f"{self._partial} exists: another worker writes it, or one crashed; run 'spatialbot "
@@ -167,20 +179,36 @@ class EpisodeWriter:
 
         Raises:
             EpisodeError: the episode is not raw (`EpisodeInfo.join_tolerance_ms`), the topic is not in the
-                contract, or the first message of a topic is not what the data set says.
+                contract, the first message of a topic is not what the data set says, or the disk is full.
         """
         if self._info.join_tolerance_ns == 0:
             raise EpisodeError("raw messages need an EpisodeInfo whose join_tolerance_ms is more than 0")
         self._require_open()
-        if topic not in self._types:
-            raise EpisodeError(f"{topic} is not in the topic contract: {', '.join(self._types)}")
-        stamp_ns = header_stamp_ns(data, self._types[topic], log_ns)
-        if topic not in self._stamps:
-            self._check_first(topic, data)
-        latest_ns = self._log_ns.get(topic, log_ns - 1)
-        self._log_ns[topic] = max(log_ns, latest_ns + 1)  # two messages of a burst may share their time
-        self._sink.write(topic, self._log_ns[topic], data)
-        self._stamps.setdefault(topic, []).append(stamp_ns)
+        name, log_ns, data = self._intake.take(topic, log_ns, data)
+        self._sink.write(name, log_ns, data)
+
+    def flush_old(self) -> None:
+        """Hand to the system what has waited for half a second; to be called where messages may pause.
+
+        Raises:
+            EpisodeError: the disk is full.
+        """
+        self._sink.flush_old()
+
+    def attach(self, name: str, data: bytes, media_type: str = "text/plain", log_ns: int = 0) -> None:
+        """Put a file into the episode, such as the robot's description; `extra` names it.
+
+        Raises:
+            EpisodeError: the disk is full.
+        """
+        self._require_open()
+        self._sink.attach(name, media_type, data, log_ns)
+        self._attached = sorted({*self._attached, name})
+
+    @property
+    def cut_off(self) -> str:
+        """Why the episode ends here, as on a full disk; "" while it can be written."""
+        return self._sink.cut_off
 
     def annotate(self, facts: Mapping[str, object]) -> None:
         """Add to the `extra` of `episode.json` what is only known at the end.
@@ -192,22 +220,9 @@ class EpisodeWriter:
         info.to_json()
         self._info = info
 
-    def _check_first(self, topic: str, data: bytes) -> None:
-        """Decode the first message of a topic, so that a recording that nobody can read ends at its start."""
-        message = messages.decode(data, self._types[topic], topic)
-        if topic == topics.JOINTS_TOPIC:
-            messages.decode_joints(message, topic)
-        for name, camera in self._cameras.items():
-            if topic == topics.camera_info_topic(name):
-                self._intrinsics[name] = messages.decode_camera_info(message)
-            elif topic == topics.color_topic(name):
-                _check_size(topic, messages.decode_color(message, topic).shape, camera)
-            elif topic == topics.depth_topic(name):
-                _check_size(topic, messages.decode_depth(message, topic).shape, camera)
-
     def _write(self, topic: str, stamp_ns: int, data: bytes) -> None:
         self._require_open()
-        self._sink.write(topic, stamp_ns, data)
+        self._sink.write(topic, stamp_ns, pack(self._cameras, topic, data))
         self._stamps.setdefault(topic, []).append(stamp_ns)
 
     def _require_open(self) -> None:
@@ -230,22 +245,45 @@ class EpisodeWriter:
         """
         result = Outcome.of(outcome)
         self._require_open()
-        steps = self._count_steps()
-        intrinsics = {name: self._intrinsics[name] for name in self._cameras}
+        self._sink.flush()  # from here on it is known what is in the file
+        stamps, intrinsics = self._written()
+        steps = self._count_steps(stamps, intrinsics)
+        self.annotate(self._marks())
         self._sink.finish()
-        self._info = finish_episode(
-            self._partial, self._final, self._info, self._sink, intrinsics, result, steps
-        )
+        chosen = {name: intrinsics[name] for name in self._cameras}
+        self._info = finish_episode(self._partial, self._final, self._info, self._sink, chosen, result, steps)
         self._sink.close()
         return self._info
 
-    def _count_steps(self) -> int:
+    def _written(self) -> tuple[Mapping[str, Sequence[int]], Mapping[str, CameraIntrinsics]]:
+        """Header stamps by topic and intrinsics by camera of what is in the file."""
+        raw = self._info.join_tolerance_ns > 0
+        if not self._sink.cut_off:
+            return (self._intake.stamps, self._intake.intrinsics) if raw else (self._stamps, self._intrinsics)
+        if not raw:
+            raise EpisodeError(self._sink.cut_off)
+        types = topics.topic_types(tuple(self._cameras))
+        try:
+            found = survey(self._partial / MCAP_FILE, types, self._cameras)
+        except EpisodeError as error:  # not even one chunk found room
+            raise EpisodeError(self._sink.cut_off) from error
+        return found.header_stamps, found.intrinsics
+
+    def _marks(self) -> dict[str, object]:
+        marks = self._intake.facts()
+        if self._attached:
+            marks["attachments"] = self._attached
+        if self._sink.cut_off:
+            marks["cut_off"] = self._sink.cut_off
+        return marks
+
+    def _count_steps(
+        self, stamps: Mapping[str, Sequence[int]], intrinsics: Mapping[str, CameraIntrinsics]
+    ) -> int:
         where, tolerance_ns = str(self._partial), self._info.join_tolerance_ns
         if tolerance_ns == 0:
-            return check_join(self._stamps, self._required, self._info.kind, where)
-        return count_raw_steps(
-            self._stamps, self._dataset.info.depth_cameras, self._intrinsics, tolerance_ns, where
-        )
+            return check_join(stamps, self._required, self._info.kind, where)
+        return count_raw_steps(stamps, self._dataset.info.depth_cameras, intrinsics, tolerance_ns, where)
 
     def discard(self) -> None:
         """Remove what was written; the index is free again.
@@ -275,11 +313,3 @@ class EpisodeWriter:
         """Leave a complete file in the `.partial` directory, for `spatialbot episodes recover`."""
         self._sink.finish()
         self._sink.close()
-
-
-def _check_size(topic: str, shape: tuple[int, ...], camera: DatasetCamera) -> None:
-    if shape[:2] != (camera.height, camera.width):
-        raise EpisodeError(
-            f"{topic} is {shape[1]} x {shape[0]}, the data set says {camera}; set the camera accordingly or "
-            "record into another data set"
-        )

@@ -23,7 +23,8 @@ from spatialbot_policy.episode import (
     EpisodeReader,
     EpisodeWriter,
 )
-from spatialbot_policy.episode_messages import encode_instruction, schema_text
+from spatialbot_policy.episode_cdr import schema_text
+from spatialbot_policy.episode_messages import encode_instruction
 from spatialbot_policy.errors import EpisodeError
 from spatialbot_policy.provenance import sha256_of
 from spatialbot_policy.types import RgbdFrame
@@ -125,7 +126,7 @@ def test_data_set_of_a_newer_schema_or_damaged(tmp_path):
     path = tmp_path / "dataset.yaml"
     text = path.read_text()
     for wrong, message in [
-        (text.replace("schema: 1", "schema: 2"), "schema 2.*update spatialbot"),
+        (text.replace("schema: 1", "schema: 3"), "schema 3.*update spatialbot"),
         (text + "colour: red\n", "colour"),
         (text.replace("- name: camera", "- nom: camera"), "nom"),
         (text.replace("/joint_states", "/joints"), "other topics"),
