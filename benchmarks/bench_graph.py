@@ -35,7 +35,7 @@ from sensor_msgs.msg import Image, JointState  # noqa: E402
 from std_msgs.msg import String  # noqa: E402
 from std_srvs.srv import Trigger  # noqa: E402
 
-from spatialbot_policy.episode_topics import (  # noqa: E402
+from spatialbot_policy.episodes.topics import (  # noqa: E402
     ARM_JOINTS,
     BASE_FRAME,
     INSTRUCTION_TOPIC,

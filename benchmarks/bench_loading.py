@@ -23,7 +23,7 @@ from benchmarks.sample_episodes import CAMERA, make_dataset
 from spatialbot_policy.config import CameraConfig, PolicyConfig
 from spatialbot_policy.depth import DepthVariant
 from spatialbot_policy.episode import Dataset, EpisodeReader
-from spatialbot_policy.episode_pictures import read_pictures
+from spatialbot_policy.episodes.pictures import read_pictures
 from spatialbot_training.episode_cache import open_store
 from spatialbot_training.frame_store import FrameStore
 

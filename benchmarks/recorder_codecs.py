@@ -13,7 +13,7 @@ import numpy as np
 import zstandard
 
 from benchmarks.sensor_frames import sensor_frames
-from spatialbot_policy.image_compression import decode_color, encode_color, encode_depth
+from spatialbot_policy.episodes.image_compression import decode_color, encode_color, encode_depth
 
 STREAMS_HZ = 60.0  # two cameras at 30 Hz
 ROUNDS = 5

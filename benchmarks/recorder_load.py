@@ -36,11 +36,10 @@ from sensor_msgs.msg import CameraInfo, Image, JointState  # noqa: E402
 from std_msgs.msg import String  # noqa: E402
 from std_srvs.srv import Trigger  # noqa: E402
 
-from spatialbot_policy import episode_messages as messages  # noqa: E402
-from spatialbot_policy import episode_topics as topics  # noqa: E402
 from spatialbot_policy.episode import CameraIntrinsics, Dataset  # noqa: E402
-from spatialbot_policy.episode_file import read_messages  # noqa: E402
-from spatialbot_policy.episode_raw import header_stamp_ns  # noqa: E402
+from spatialbot_policy.episodes import messages, topics  # noqa: E402
+from spatialbot_policy.episodes.mcap_file import read_messages  # noqa: E402
+from spatialbot_policy.episodes.raw import header_stamp_ns  # noqa: E402
 from spatialbot_policy.process_tuning import tune_process  # noqa: E402
 from spatialbot_policy.types import ActionStep, RgbdFrame, RobotState  # noqa: E402
 from spatialbot_ros.nodes.recorder_node import RecorderNode  # noqa: E402

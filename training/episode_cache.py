@@ -18,9 +18,9 @@ import numpy as np
 
 from spatialbot_policy.config import PolicyConfig
 from spatialbot_policy.episode import Dataset, EpisodeReader
-from spatialbot_policy.episode_decode import transform_rows
+from spatialbot_policy.episodes.decode import transform_rows
+from spatialbot_policy.episodes.file_lock import FileLock
 from spatialbot_policy.errors import CheckpointError, EpisodeError
-from spatialbot_policy.file_lock import FileLock
 from spatialbot_policy.history import history_indices
 from spatialbot_policy.interchange.steps import EpisodeSteps, Step
 from spatialbot_training.frame_store import INDEX_FILE, FrameStore, load_store

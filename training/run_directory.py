@@ -18,8 +18,8 @@ import torch
 from torch.utils.tensorboard import SummaryWriter
 
 from spatialbot_policy.config import from_dict, to_dict
+from spatialbot_policy.episodes.file_lock import FileLock
 from spatialbot_policy.errors import CheckpointError
-from spatialbot_policy.file_lock import FileLock
 from spatialbot_training.recipe import Recipe
 
 _log = logging.getLogger(__name__)

@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from spatialbot_policy.dataset import partial_path
 from spatialbot_policy.episode import Dataset, DatasetCamera, DatasetConfig, EpisodeInfo, Outcome
-from spatialbot_policy.episode_info import INFO_FILE
+from spatialbot_policy.episodes.dataset import partial_path
+from spatialbot_policy.episodes.file_lock import FileLock
+from spatialbot_policy.episodes.info import INFO_FILE
 from spatialbot_policy.errors import TaskError
-from spatialbot_policy.file_lock import FileLock
 from spatialbot_sim.collection.record import Job, record
 from spatialbot_sim.experts.choose import check_has_expert
 from spatialbot_sim.task.contract import contract_for

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from spatialbot_policy.dataset import episode_path
 from spatialbot_policy.episode import STILLS_SPACING_NS, EpisodeInfo, EpisodeWriter, Outcome
+from spatialbot_policy.episodes.dataset import episode_path
 from spatialbot_policy.types import ActionStep, Observation
 from spatialbot_sim.collection.stills import ArmPoser, random_start, random_still
 from spatialbot_sim.experts.choose import expert_for

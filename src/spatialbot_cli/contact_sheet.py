@@ -10,8 +10,8 @@ import numpy as np
 from spatialbot_policy.action_space import ACTION_NAMES
 from spatialbot_policy.depth_picture import colourise
 from spatialbot_policy.episode import EpisodeReader
-from spatialbot_policy.episode_pictures import sample_pictures
-from spatialbot_policy.episode_stats import Bounds, dimension_bounds, read_commands
+from spatialbot_policy.episodes.pictures import sample_pictures
+from spatialbot_policy.episodes.stats import Bounds, dimension_bounds, read_commands
 from spatialbot_policy.errors import EpisodeError
 from spatialbot_policy.types import UInt8Array
 

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from spatialbot_policy.episode_topics import MAX_DEPTH_MM
+from spatialbot_policy.episodes.topics import MAX_DEPTH_MM
 from spatialbot_policy.errors import FrameError
 from spatialbot_policy.images import to_rgb
 from spatialbot_policy.types import DepthArray, UInt8Array

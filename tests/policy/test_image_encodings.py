@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from spatialbot_policy.episode_topics import MAX_DEPTH_MM
+from spatialbot_policy.episodes.topics import MAX_DEPTH_MM
 from spatialbot_policy.errors import FrameError
 from spatialbot_policy.image_encodings import (
     COLOR_CHANNELS,

@@ -13,11 +13,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from spatialbot_cli.episodes.printing import DatasetPath, print_damaged, print_partials, ranges, tell
-from spatialbot_policy.dataset_index import Entry, Listing, list_episodes
-from spatialbot_policy.dataset_stats import seconds_of
 from spatialbot_policy.episode import Dataset
-from spatialbot_policy.episode_labels import marks, outcome_word
-from spatialbot_policy.episode_relation import relation_of
+from spatialbot_policy.episodes.dataset_index import Entry, Listing, list_episodes
+from spatialbot_policy.episodes.dataset_stats import seconds_of
+from spatialbot_policy.episodes.labels import marks, outcome_word
+from spatialbot_policy.episodes.relation import relation_of
 from spatialbot_policy.errors import EpisodeError
 
 _KEYS: dict[str, Callable[[Entry], Any]] = {

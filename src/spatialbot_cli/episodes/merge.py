@@ -10,7 +10,7 @@ import tyro
 from rich.console import Console
 
 from spatialbot_cli.episodes.printing import print_damaged, progress, tell
-from spatialbot_policy.dataset_merge import merge
+from spatialbot_policy.episodes.dataset_merge import merge
 
 
 @dataclass(frozen=True)

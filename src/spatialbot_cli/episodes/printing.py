@@ -12,8 +12,8 @@ import tyro
 from rich.console import Console
 from rich.progress import Progress as Bar
 
-from spatialbot_policy.dataset_index import Progress
 from spatialbot_policy.episode import Dataset
+from spatialbot_policy.episodes.dataset_index import Progress
 
 DatasetPath = Annotated[Path, tyro.conf.Positional]
 EpisodeNumber = Annotated[int, tyro.conf.Positional]

@@ -10,9 +10,9 @@ import tyro
 from rich.console import Console
 
 from spatialbot_cli.episodes.printing import DatasetPath, tell
-from spatialbot_policy.dataset import episode_path
 from spatialbot_policy.episode import Dataset, Outcome
-from spatialbot_policy.episode_labels import Labels, outcome_word, relabel
+from spatialbot_policy.episodes.dataset import episode_path
+from spatialbot_policy.episodes.labels import Labels, outcome_word, relabel
 from spatialbot_policy.errors import EpisodeError
 
 _SUCCESS = {"success": True, "failure": False, "unknown": None}

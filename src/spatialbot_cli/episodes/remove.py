@@ -10,7 +10,7 @@ from rich.console import Console
 
 from spatialbot_cli.episodes.printing import DatasetPath, tell
 from spatialbot_policy.episode import Dataset
-from spatialbot_policy.episode_trash import how_to_restore, set_aside
+from spatialbot_policy.episodes.trash import how_to_restore, set_aside
 from spatialbot_policy.errors import EpisodeError
 
 

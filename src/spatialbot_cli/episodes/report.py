@@ -8,9 +8,9 @@ from pathlib import Path
 from rich.console import Console
 
 from spatialbot_cli.episodes.printing import DatasetPath, default_jobs, progress, tell
-from spatialbot_policy.dataset_index import list_episodes
-from spatialbot_policy.dataset_report import write_report
 from spatialbot_policy.episode import Dataset
+from spatialbot_policy.episodes.dataset_index import list_episodes
+from spatialbot_policy.episodes.dataset_report import write_report
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from spatialbot_cli.episodes.printing import DatasetPath, tell
 from spatialbot_policy.episode import Dataset
-from spatialbot_policy.episode_trash import restore, trashed
+from spatialbot_policy.episodes.trash import restore, trashed
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,10 @@ from spatialbot_cli.episodes.printing import DatasetPath, EpisodeNumber, sparkli
 from spatialbot_cli.terminal_picture import terminal_picture
 from spatialbot_policy.action_space import ACTION_NAMES
 from spatialbot_policy.episode import Dataset, EpisodeReader
-from spatialbot_policy.episode_info import LABEL_HISTORY
-from spatialbot_policy.episode_labels import history, marks, outcome_word
-from spatialbot_policy.episode_relation import relation_of
-from spatialbot_policy.episode_stats import Bounds, bounds_of, dimension_bounds, read_commands
+from spatialbot_policy.episodes.info import LABEL_HISTORY
+from spatialbot_policy.episodes.labels import history, marks, outcome_word
+from spatialbot_policy.episodes.relation import relation_of
+from spatialbot_policy.episodes.stats import Bounds, bounds_of, dimension_bounds, read_commands
 
 _TERMINAL_COLUMNS = 4  # pictures side by side: more would be too small to see anything
 

@@ -12,9 +12,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from spatialbot_cli.episodes.printing import DatasetPath, progress, tell
-from spatialbot_policy.dataset_index import list_episodes
-from spatialbot_policy.dataset_split import BALANCES, split
 from spatialbot_policy.episode import Dataset
+from spatialbot_policy.episodes.dataset_index import list_episodes
+from spatialbot_policy.episodes.dataset_split import BALANCES, split
 
 
 @dataclass(frozen=True)

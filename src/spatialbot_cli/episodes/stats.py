@@ -18,10 +18,10 @@ from spatialbot_cli.episodes.printing import (
     sparkline,
     tell,
 )
-from spatialbot_policy.dataset_index import list_episodes
-from spatialbot_policy.dataset_stats import DatasetStatistics, summarise
 from spatialbot_policy.episode import Dataset
-from spatialbot_policy.episode_stats import INNER_BINS, bounds_of
+from spatialbot_policy.episodes.dataset_index import list_episodes
+from spatialbot_policy.episodes.dataset_stats import DatasetStatistics, summarise
+from spatialbot_policy.episodes.stats import INNER_BINS, bounds_of
 
 _SHOWN = 15  # rows of a counter; JSON has all
 

@@ -10,8 +10,8 @@ from rich.console import Console
 
 from spatialbot_cli.episodes.printing import DatasetPath, EpisodeNumber, tell
 from spatialbot_policy.episode import Dataset
-from spatialbot_policy.episode_trash import how_to_restore, trashed
-from spatialbot_policy.episode_trim import trim
+from spatialbot_policy.episodes.trash import how_to_restore, trashed
+from spatialbot_policy.episodes.trim import trim
 
 
 @dataclass(frozen=True)

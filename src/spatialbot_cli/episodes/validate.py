@@ -8,9 +8,9 @@ from pathlib import Path
 from rich.console import Console
 
 from spatialbot_cli.episodes.printing import DatasetPath, default_jobs, print_partials, progress, tell
-from spatialbot_policy.dataset_index import note_problems
 from spatialbot_policy.episode import Dataset
-from spatialbot_policy.episode_check import problems_of
+from spatialbot_policy.episodes.check import problems_of
+from spatialbot_policy.episodes.dataset_index import note_problems
 from spatialbot_policy.errors import EpisodeError
 from spatialbot_policy.parallel import each
 

@@ -14,8 +14,8 @@ from rich.console import Console
 
 from spatialbot_cli.episodes.printing import DatasetPath, EpisodeNumber, tell
 from spatialbot_policy.episode import Dataset
-from spatialbot_policy.episode_info import MCAP_FILE
-from spatialbot_policy.rerun_recording import write_rerun
+from spatialbot_policy.episodes.info import MCAP_FILE
+from spatialbot_policy.episodes.rerun_recording import write_rerun
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from spatialbot_policy import episode_topics as topics
-from spatialbot_policy.dataset import DATASET_FILE
 from spatialbot_policy.episode import DatasetCamera, DatasetConfig, EpisodeReader
+from spatialbot_policy.episodes import topics
+from spatialbot_policy.episodes.dataset import DATASET_FILE
 from spatialbot_policy.errors import InterchangeError
 from spatialbot_policy.interchange import lerobot_format as form
 from spatialbot_policy.interchange.image_bytes import DepthForm, color_png, depth_png

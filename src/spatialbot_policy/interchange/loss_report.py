@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from spatialbot_policy.episode_info import EpisodeInfo
-from spatialbot_policy.episode_topics import (
+from spatialbot_policy.episodes.info import EpisodeInfo
+from spatialbot_policy.episodes.topics import (
     ACTION_TOPIC,
     EXECUTED_TOPIC,
     INSTRUCTION_TOPIC,

@@ -15,8 +15,6 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial.transform import Rotation, Slerp
 
-from spatialbot_policy import episode_messages as messages
-from spatialbot_policy import episode_topics as topics
 from spatialbot_policy.episode import (
     Dataset,
     DatasetCamera,
@@ -26,7 +24,8 @@ from spatialbot_policy.episode import (
     EpisodeWriter,
     Outcome,
 )
-from spatialbot_policy.episode_packed import PackedImage
+from spatialbot_policy.episodes import messages, topics
+from spatialbot_policy.episodes.packed import PackedImage
 from spatialbot_policy.errors import EpisodeError, InterchangeError
 from spatialbot_policy.interchange.deltas import DeltaReport, GripperConvention, action_between
 from spatialbot_policy.interchange.loss_report import LossReport

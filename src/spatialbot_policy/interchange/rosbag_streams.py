@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from rosbags.rosbag2 import Reader, ReaderError
 
-from spatialbot_policy import episode_topics as topics
-from spatialbot_policy.episode_cdr import from_cdr, to_cdr
-from spatialbot_policy.episode_packed import PackedImage
-from spatialbot_policy.episode_raw import header_stamp_ns
+from spatialbot_policy.episodes import topics
+from spatialbot_policy.episodes.cdr import from_cdr, to_cdr
+from spatialbot_policy.episodes.packed import PackedImage
+from spatialbot_policy.episodes.raw import header_stamp_ns
 from spatialbot_policy.errors import InterchangeError
 from spatialbot_policy.interchange.deltas import GripperConvention, closure_of
 from spatialbot_policy.interchange.rosbag_topics import GRIPPER, BagTopic, TopicMap

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from spatialbot_policy import episode_topics as topics
+from spatialbot_policy.episodes import topics
 from spatialbot_policy.errors import InterchangeError
 
 _PACKED_ENDS = ("/compressedDepth", "/compressed")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from spatialbot_policy import episode_topics as topics
-from spatialbot_policy.dataset_index import Progress
 from spatialbot_policy.episode import Dataset, DatasetConfig, EpisodeReader
+from spatialbot_policy.episodes import topics
+from spatialbot_policy.episodes.dataset_index import Progress
 from spatialbot_policy.errors import EpisodeError, InterchangeError
 from spatialbot_policy.interchange.loss_report import LossReport
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 
-from spatialbot_policy.dataset import DATASET_FILE
 from spatialbot_policy.episode import (
     CameraIntrinsics,
     Dataset,
@@ -18,6 +17,7 @@ from spatialbot_policy.episode import (
     EpisodeWriter,
     Outcome,
 )
+from spatialbot_policy.episodes.dataset import DATASET_FILE
 from spatialbot_policy.errors import InterchangeError
 from spatialbot_policy.interchange.steps import Step
 from spatialbot_policy.interchange.target_directory import new_directory

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from spatialbot_policy import episode_topics as topics
-from spatialbot_policy.episode_decode import decode_one
-from spatialbot_policy.episode_file import read_messages
-from spatialbot_policy.episode_info import MCAP_FILE
-from spatialbot_policy.episode_raw import Sources, header_stamp_ns
-from spatialbot_policy.episode_reader import EpisodeReader
+from spatialbot_policy.episodes import topics
+from spatialbot_policy.episodes.decode import decode_one
+from spatialbot_policy.episodes.info import MCAP_FILE
+from spatialbot_policy.episodes.mcap_file import read_messages
+from spatialbot_policy.episodes.raw import Sources, header_stamp_ns
+from spatialbot_policy.episodes.reader import EpisodeReader
 from spatialbot_policy.errors import EpisodeError
 from spatialbot_policy.types import ActionStep, FloatArray, RgbdFrame
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from spatialbot_policy.episode_file import sync_directory
+from spatialbot_policy.episodes.mcap_file import sync_directory
 from spatialbot_policy.errors import InterchangeError
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from spatialbot_policy.episode_topics import CameraIntrinsics
+from spatialbot_policy.episodes.topics import CameraIntrinsics
 from spatialbot_policy.types import DepthArray, UInt8Array
 
 

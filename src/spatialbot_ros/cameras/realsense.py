@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from spatialbot_policy.episode_topics import CameraIntrinsics
+from spatialbot_policy.episodes.topics import CameraIntrinsics
 from spatialbot_policy.errors import ConfigError, FrameError
 from spatialbot_policy.types import DepthArray
 from spatialbot_ros.cameras.frame_source import SourceFrame

@@ -6,7 +6,7 @@ import numpy as np
 from sensor_msgs.msg import JointState
 
 from spatialbot_policy.action_space import ACTION_NAMES
-from spatialbot_policy.episode_topics import BASE_FRAME, TERMINATE_NAME
+from spatialbot_policy.episodes.topics import BASE_FRAME, TERMINATE_NAME
 from spatialbot_policy.errors import ActionError, FrameError
 from spatialbot_policy.types import ActionStep, FloatArray
 from spatialbot_ros.convert.named_vectors import from_named, to_named

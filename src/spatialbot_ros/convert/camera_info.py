@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from sensor_msgs.msg import CameraInfo
 
-from spatialbot_policy.episode_topics import CameraIntrinsics
+from spatialbot_policy.episodes.topics import CameraIntrinsics
 from spatialbot_policy.errors import EpisodeError, FrameError
 from spatialbot_ros.convert.stamps import to_header
 

@@ -6,7 +6,12 @@ from array import array
 
 from sensor_msgs.msg import CompressedImage
 
-from spatialbot_policy.image_compression import decode_color, decode_depth, encode_color, encode_depth
+from spatialbot_policy.episodes.image_compression import (
+    decode_color,
+    decode_depth,
+    encode_color,
+    encode_depth,
+)
 from spatialbot_policy.types import DepthArray, UInt8Array
 from spatialbot_ros.convert.stamps import to_header
 

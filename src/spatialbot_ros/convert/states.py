@@ -9,7 +9,7 @@ from geometry_msgs.msg import Point, PoseStamped, Quaternion
 from geometry_msgs.msg import Pose as PoseMessage
 from sensor_msgs.msg import JointState
 
-from spatialbot_policy.episode_topics import ARM_JOINTS, FINGER_JOINT
+from spatialbot_policy.episodes.topics import ARM_JOINTS, FINGER_JOINT
 from spatialbot_policy.types import FloatArray
 from spatialbot_ros.convert.named_vectors import pick, to_named
 from spatialbot_ros.convert.stamps import to_header

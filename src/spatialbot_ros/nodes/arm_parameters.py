@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from spatialbot_policy.episode_topics import (
+from spatialbot_policy.episodes.topics import (
     ACTION_TOPIC,
     BASE_FRAME,
     EXECUTED_TOPIC,

@@ -11,7 +11,7 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, Image
 
-from spatialbot_policy.episode_topics import camera_info_topic, color_topic, depth_topic
+from spatialbot_policy.episodes.topics import camera_info_topic, color_topic, depth_topic
 from spatialbot_policy.errors import SpatialBotError
 from spatialbot_ros.cameras.camera_clock import CameraClock
 from spatialbot_ros.cameras.frame_source import FrameSource, SourceFrame

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from spatialbot_policy import episode_topics as topics
-from spatialbot_policy.dataset_lock import DatasetLock
 from spatialbot_policy.episode import (
     Dataset,
     DatasetCamera,
@@ -15,10 +13,12 @@ from spatialbot_policy.episode import (
     EpisodeWriter,
     Outcome,
 )
-from spatialbot_policy.episode_labels import NOTE_KEY
-from spatialbot_policy.episode_messages import encode_instruction
-from spatialbot_policy.episode_relation import RELATION_KEY
-from spatialbot_policy.episode_trash import how_to_restore, set_aside
+from spatialbot_policy.episodes import topics
+from spatialbot_policy.episodes.dataset_lock import DatasetLock
+from spatialbot_policy.episodes.labels import NOTE_KEY
+from spatialbot_policy.episodes.messages import encode_instruction
+from spatialbot_policy.episodes.relation import RELATION_KEY
+from spatialbot_policy.episodes.trash import how_to_restore, set_aside
 from spatialbot_policy.errors import EpisodeError, RecordingError, SpatialBotError
 from spatialbot_ros.logic.reasons import Reason
 from spatialbot_ros.logic.recording_flow import Label

@@ -8,7 +8,7 @@ from typing import cast, get_args
 from spatialbot_policy.action_space import ActionKind, ActionSpace
 from spatialbot_policy.config import CameraConfig, PolicyConfig
 from spatialbot_policy.depth import DepthVariant
-from spatialbot_policy.episode_topics import ACTION_TOPIC, INSTRUCTION_TOPIC, color_topic, depth_topic
+from spatialbot_policy.episodes.topics import ACTION_TOPIC, INSTRUCTION_TOPIC, color_topic, depth_topic
 from spatialbot_policy.errors import ConfigError
 from spatialbot_policy.serving.image_codec import ImageMode
 from spatialbot_ros.logic.parameter import parameter

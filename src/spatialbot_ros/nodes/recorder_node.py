@@ -17,9 +17,9 @@ from std_msgs.msg import String
 from std_srvs.srv import Trigger
 from tf2_msgs.msg import TFMessage
 
-from spatialbot_policy import episode_topics as topics
-from spatialbot_policy.dataset import DATASET_FILE, Dataset
-from spatialbot_policy.episode_raw import header_stamp_ns
+from spatialbot_policy.episodes import topics
+from spatialbot_policy.episodes.dataset import DATASET_FILE, Dataset
+from spatialbot_policy.episodes.raw import header_stamp_ns
 from spatialbot_policy.errors import ConfigError, SpatialBotError
 from spatialbot_policy.process_tuning import tune_process
 from spatialbot_ros.logic.reasons import Reason, Refusal

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from spatialbot_policy import episode_topics as topics
-from spatialbot_policy.episode_packed import COLOR_ENCODINGS, DEPTH_ENCODINGS, JPEG_QUALITY
+from spatialbot_policy.episodes import topics
+from spatialbot_policy.episodes.packed import COLOR_ENCODINGS, DEPTH_ENCODINGS, JPEG_QUALITY
 from spatialbot_policy.errors import ConfigError
 from spatialbot_ros.logic.parameter import parameter
 from spatialbot_ros.logic.recording_flow import FlowSettings

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from spatialbot_policy.episode import EpisodeReader
-from spatialbot_policy.episode_file import RawMessage, read_messages
-from spatialbot_policy.episode_info import MCAP_FILE
-from spatialbot_policy.episode_raw import header_stamp_ns
-from spatialbot_policy.episode_topics import color_topic, depth_topic, topic_types
+from spatialbot_policy.episodes.info import MCAP_FILE
+from spatialbot_policy.episodes.mcap_file import RawMessage, read_messages
+from spatialbot_policy.episodes.raw import header_stamp_ns
+from spatialbot_policy.episodes.topics import color_topic, depth_topic, topic_types
 from spatialbot_policy.errors import ConfigError, EpisodeError
 from spatialbot_policy.types import RgbdFrame
 from spatialbot_ros.logic.observation_builder import ObservationBuilder

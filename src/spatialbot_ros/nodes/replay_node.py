@@ -15,8 +15,8 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from rosgraph_msgs.msg import Clock as ClockMessage
 from sensor_msgs.msg import JointState
 
-from spatialbot_policy.episode_packed import plain_cdr
-from spatialbot_policy.episode_topics import ACTION_TOPIC, EXECUTED_TOPIC, INSTRUCTION_TOPIC
+from spatialbot_policy.episodes.packed import plain_cdr
+from spatialbot_policy.episodes.topics import ACTION_TOPIC, EXECUTED_TOPIC, INSTRUCTION_TOPIC
 from spatialbot_policy.errors import ConfigError
 from spatialbot_ros.convert.stamps import stamp_ns, to_time
 from spatialbot_ros.logic.parameter import parameter

@@ -12,7 +12,7 @@ from rclpy.qos import QoSProfile
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image, JointState
 
-from spatialbot_policy.episode_topics import (
+from spatialbot_policy.episodes.topics import (
     ARM_JOINTS,
     FINGER_JOINT,
     CameraIntrinsics,

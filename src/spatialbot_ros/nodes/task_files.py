@@ -6,9 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from spatialbot_policy.config import load_yaml
-from spatialbot_policy.dataset import DATASET_FILE, Dataset
-from spatialbot_policy.dataset_index import list_episodes
-from spatialbot_policy.episode_relation import relation_of_instruction
+from spatialbot_policy.episodes.dataset import DATASET_FILE, Dataset
+from spatialbot_policy.episodes.dataset_index import list_episodes
+from spatialbot_policy.episodes.relation import relation_of_instruction
 from spatialbot_ros.logic.task_list import Task, TaskBoard, TaskList
 
 

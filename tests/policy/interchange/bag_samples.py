@@ -13,8 +13,8 @@ import yaml
 from rosbags.rosbag2 import Writer
 from rosbags.rosbag2.enums import StoragePlugin
 
-from spatialbot_policy.episode_cdr import new, store, to_cdr
-from spatialbot_policy.image_compression import encode_depth
+from spatialbot_policy.episodes.cdr import new, store, to_cdr
+from spatialbot_policy.episodes.image_compression import encode_depth
 
 WIDTH, HEIGHT = 24, 16
 FRAME_NS = 33_333_333

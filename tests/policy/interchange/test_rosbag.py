@@ -13,9 +13,9 @@ from tests.policy.interchange import interchange_samples as samples
 from tests.policy.interchange.bag_samples import Bag
 
 from spatialbot_policy.episode import Dataset
-from spatialbot_policy.episode_cdr import from_cdr, new, store, to_cdr
-from spatialbot_policy.episode_file import read_messages
-from spatialbot_policy.episode_topics import ARM_JOINTS, FINGER_JOINT
+from spatialbot_policy.episodes.cdr import from_cdr, new, store, to_cdr
+from spatialbot_policy.episodes.mcap_file import read_messages
+from spatialbot_policy.episodes.topics import ARM_JOINTS, FINGER_JOINT
 from spatialbot_policy.errors import EpisodeError, InterchangeError
 from spatialbot_policy.interchange.deltas import GripperConvention
 from spatialbot_policy.interchange.lerobot_export import LeRobotOptions, export_lerobot

@@ -12,7 +12,7 @@ from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import CameraInfo, JointState
 
 from spatialbot_policy.action_space import ACTION_NAMES
-from spatialbot_policy.episode_topics import ARM_JOINTS, CameraIntrinsics
+from spatialbot_policy.episodes.topics import ARM_JOINTS, CameraIntrinsics
 from spatialbot_policy.errors import ActionError, FrameError
 from spatialbot_policy.types import ActionStep
 from spatialbot_ros.convert.actions import from_action, to_action, to_action_step

@@ -16,7 +16,7 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import JointState
 
-from spatialbot_policy.episode_topics import BASE_FRAME
+from spatialbot_policy.episodes.topics import BASE_FRAME
 from spatialbot_policy.types import ActionStep
 from spatialbot_ros.convert.actions import from_action
 from spatialbot_ros.convert.named_vectors import from_named

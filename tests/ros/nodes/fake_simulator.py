@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from spatialbot_policy.episode_topics import CameraIntrinsics
+from spatialbot_policy.episodes.topics import CameraIntrinsics
 from spatialbot_policy.types import Observation, RgbdFrame, RobotState
 from spatialbot_ros.logic.action_target import closure_of
 from spatialbot_ros.logic.arm_models import SIM_PANDA

@@ -8,7 +8,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_msgs.msg import String
 from tests.policy import episode_samples as samples
 
-from spatialbot_policy import episode_topics as topics
+from spatialbot_policy.episodes import topics
 from spatialbot_ros.convert.actions import from_action
 from spatialbot_ros.convert.camera_info import from_intrinsics
 from spatialbot_ros.convert.images import from_color, from_depth

@@ -23,8 +23,7 @@ from std_msgs.msg import String  # noqa: E402
 from std_srvs.srv import Trigger  # noqa: E402
 from tests.policy import episode_samples as samples  # noqa: E402
 
-from spatialbot_policy import episode_messages as messages  # noqa: E402
-from spatialbot_policy import episode_topics as topics  # noqa: E402
+from spatialbot_policy.episodes import messages, topics  # noqa: E402
 from spatialbot_ros.nodes.recorder_node import RecorderNode  # noqa: E402
 
 SIZE = 96

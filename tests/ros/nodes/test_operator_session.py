@@ -15,8 +15,8 @@ from sensor_msgs.msg import Joy
 from std_msgs.msg import String
 from tests.ros.nodes.recorder_rig import LATCHED, SAVE, START, Robot
 
-from spatialbot_policy import episode_topics as topics
 from spatialbot_policy.episode import Dataset, EpisodeReader, Outcome
+from spatialbot_policy.episodes import topics
 from spatialbot_policy.errors import ConfigError
 from spatialbot_ros.logic.operator_view import OperatorView
 from spatialbot_ros.logic.teleop_mapping import GAMEPAD

@@ -13,8 +13,8 @@ from std_msgs.msg import String
 from tests.policy import episode_samples as samples
 from tests.ros.nodes.recorder_rig import COLOR, DEPTH, LATCHED, SAVE, START, Robot
 
-from spatialbot_policy import episode_topics as topics
 from spatialbot_policy.episode import Dataset, EpisodeInfo
+from spatialbot_policy.episodes import topics
 from spatialbot_policy.errors import EpisodeError
 from spatialbot_ros.convert.images import from_color, from_depth
 from spatialbot_ros.logic.operator_view import OperatorView

@@ -14,8 +14,8 @@ from std_msgs.msg import String
 from tests.policy import episode_samples as samples
 from tests.ros.nodes.recorder_rig import COLOR, DEPTH, DISCARD, INFO, LATCHED, SAVE, START, WORDS, Robot
 
-from spatialbot_policy import episode_topics as topics
 from spatialbot_policy.episode import Dataset, recover
+from spatialbot_policy.episodes import topics
 from spatialbot_policy.errors import ConfigError
 from spatialbot_ros.convert.states import from_pose
 from spatialbot_ros.logic.pose import Pose

@@ -13,12 +13,12 @@ import yaml
 from geometry_msgs.msg import TransformStamped
 from std_msgs.msg import String
 from tests.policy import episode_samples as samples
-from tests.policy.test_disk_full import LAST, disk  # noqa: F401  # a fixture
+from tests.policy.episodes.test_disk_full import LAST, disk  # noqa: F401  # a fixture
 from tests.ros.nodes.test_recorder_node import DEPTH, LATCHED, SAVE, START, Robot, record  # noqa: F401
 from tf2_msgs.msg import TFMessage
 
 from spatialbot_policy.episode import Dataset, EpisodeWriter
-from spatialbot_policy.episode_file import read_attachments
+from spatialbot_policy.episodes.mcap_file import read_attachments
 from spatialbot_policy.errors import EpisodeError
 from spatialbot_ros.nodes.recorder_thread import RecorderThread
 from spatialbot_ros.nodes.replay_episode import ReplayEpisode

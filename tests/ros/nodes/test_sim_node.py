@@ -17,8 +17,8 @@ from std_msgs.msg import String
 from tests.ros.nodes.fake_simulator import FakeSimulator
 from tests.ros.nodes.sim_graph import add_arm, add_policy, add_sim, parsed, record_outcomes
 
-from spatialbot_policy import episode_topics as topics
 from spatialbot_policy.episode import Dataset
+from spatialbot_policy.episodes import topics
 from spatialbot_policy.errors import ConfigError
 from spatialbot_policy.types import ActionChunk, ActionStep, Observation
 from spatialbot_ros.convert.actions import from_action
