@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -81,10 +82,9 @@ class Peer:
         _log.info("%s connected", self.name)
         tasks = [asyncio.create_task(self._read()), asyncio.create_task(self._write())]
         try:
-            await self._send(self._services.metadata)
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        except ConnectionClosed:
-            pass
+            with suppress(ConnectionClosed):
+                await self._send(self._services.metadata)
+                await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
             await self._end(tasks)
 
