@@ -53,7 +53,7 @@ def tiny_case() -> Case:
         torch.manual_seed(0)
         model, processor = build_tiny(policy, [f"Instruct the robot to {INSTRUCTION}"])
         made, source = Checkpoint(model.eval(), processor, policy), "fresh weights"
-    return Case("tiny", source, made, own_tokens(made), 8.0, 5, 15, 4, (1, 2, 4, 8))
+    return Case("tiny", source, made, own_tokens(made), 8.0, 1, 6, 20, (1, 2, 4, 8))
 
 
 def half_billion_case(layers: int | None, pooled: int | None) -> Case:
