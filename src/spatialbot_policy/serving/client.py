@@ -212,10 +212,15 @@ class RemotePolicy:
         return answer.chunk
 
     def _checked(self, reply: Message, session: Session, stamp_ns: int) -> Reply:
-        """The answer, if it is one to this observation; after nonsense the connection is cut."""
+        """The answer, if it is one to this observation; after anything else the connection is cut."""
         url = self._reader.url
         try:
             return read_reply(reply, session.greeting, stamp_ns, url, self._limits)
+        except (
+            LinkError
+        ) as error:  # the server may be about to hang up: the next episode needs a new connection
+            self._link.cut(session, error)
+            raise
         except WireError as error:
             lost = ServerLost(f"{url} gave an answer that is none, so the link was cut: {error}")
             self._link.cut(session, lost)

@@ -130,7 +130,7 @@ class ArmKinematics:
         upper = np.minimum(np.maximum(self._upper, seed), seed + reach)
         self._arm.lowerPositionLimit, self._arm.upperPositionLimit = lower, upper
         self._task.set_target(self._pin.SE3(matrix(target.quaternion_xyzw), target.position_m))
-        joints = seed
+        joints, best = seed, self._reached(seed, target)
         for _ in range(_ITERATIONS):
             configuration = self._configuration_type(self._arm, self._data, joints, copy_data=False)
             error = self._task.compute_error(configuration)
@@ -138,12 +138,18 @@ class ArmKinematics:
                 break
             moved = self._improve(configuration, joints, lower, upper)
             stalled = np.abs(moved - joints).max() < _STALLED_RAD
-            joints = moved
+            joints, found = moved, self._reached(moved, target)
+            # Near a limit or a singular posture a step of the linear problem may lead away.
+            best = found if math.hypot(*found[1]) <= math.hypot(*best[1]) else best
             if stalled:
                 break
-        distance_m, turn_rad = self.forward(joints).distance(target)
+        joints, (distance_m, turn_rad) = best
         held = (joints <= lower + 1e-9) | (joints >= upper - 1e-9)
         return IkSolution(joints, distance_m, turn_rad, bool(held.any()))
+
+    def _reached(self, joints: FloatArray, target: Pose) -> tuple[FloatArray, tuple[float, float]]:
+        """Joints, and how far from the target they bring the tool: metres and radians."""
+        return joints, self.forward(joints).distance(target)
 
     def _improve(
         self, configuration: Any, joints: FloatArray, lower: FloatArray, upper: FloatArray
