@@ -8,7 +8,9 @@ from typing import Any
 from rosbags.serde import SerdeError
 from rosbags.typesys import Stores, get_typestore
 
+from spatialbot_policy.episodes.topics import IMAGE
 from spatialbot_policy.errors import EpisodeError
+from spatialbot_policy.image_encodings import EncodedImage
 
 
 @cache
@@ -27,6 +29,20 @@ def schema_text(type_name: str) -> bytes:
 def new(type_name: str, **fields: object) -> Any:
     """Make a message object of all its fields."""
     return store().types[type_name](**fields)
+
+
+def new_image(header: Any, image: EncodedImage) -> Any:
+    """Make an Image message of encoded pixels."""
+    return new(
+        IMAGE,
+        header=header,
+        height=image.height,
+        width=image.width,
+        encoding=image.encoding,
+        is_bigendian=0,
+        step=image.step,
+        data=image.pixels,
+    )
 
 
 def to_cdr(message: Any) -> bytes:

@@ -16,7 +16,7 @@ import numpy as np
 
 from spatialbot_policy import image_encodings
 from spatialbot_policy.action_space import ACTION_NAMES
-from spatialbot_policy.episodes.cdr import from_cdr, new, to_cdr
+from spatialbot_policy.episodes.cdr import from_cdr, new, new_image, to_cdr
 from spatialbot_policy.episodes.packed import PackedImage, unpack
 from spatialbot_policy.episodes.topics import (
     ARM_JOINTS,
@@ -24,7 +24,6 @@ from spatialbot_policy.episodes.topics import (
     CAMERA_INFO,
     FINGER_JOINT,
     FINGER_OPEN_M,
-    IMAGE,
     JOINT_STATE,
     POSE,
     STRING,
@@ -76,18 +75,7 @@ def encode_depth(frame: RgbdFrame, depth_mm: DepthArray) -> bytes:
 
 
 def _image(frame: RgbdFrame, image: EncodedImage) -> bytes:
-    return to_cdr(
-        new(
-            IMAGE,
-            header=_header(frame.stamp_ns, f"{frame.camera}_color_optical_frame"),
-            height=image.height,
-            width=image.width,
-            encoding=image.encoding,
-            is_bigendian=0,
-            step=image.step,
-            data=image.pixels,
-        )
-    )
+    return to_cdr(new_image(_header(frame.stamp_ns, f"{frame.camera}_color_optical_frame"), image))
 
 
 def decode_color(message: Any, topic: str) -> UInt8Array:

@@ -12,7 +12,7 @@ import numpy as np
 
 from spatialbot_policy import image_encodings
 from spatialbot_policy.episodes import image_compression
-from spatialbot_policy.episodes.cdr import from_cdr, new, to_cdr
+from spatialbot_policy.episodes.cdr import from_cdr, new, new_image, to_cdr
 from spatialbot_policy.episodes.topics import COMPRESSED_IMAGE, IMAGE
 from spatialbot_policy.errors import EpisodeError, FrameError
 
@@ -70,16 +70,7 @@ def unpack(data: bytes, topic: str) -> Any:
             image = image_encodings.encode_color(image_compression.decode_color(message.format, message.data))
     except FrameError as error:
         raise EpisodeError(f"{topic}: {error}") from error
-    return new(
-        IMAGE,
-        header=message.header,
-        height=image.height,
-        width=image.width,
-        encoding=image.encoding,
-        is_bigendian=0,
-        step=image.step,
-        data=image.pixels,
-    )
+    return new_image(message.header, image)
 
 
 def plain_cdr(data: bytes, topic: str) -> bytes:
