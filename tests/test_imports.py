@@ -25,7 +25,12 @@ MAY_IMPORT = {
     "spatialbot_policy": ("spatialbot_policy",),
     "spatialbot_training": ("spatialbot_training", "spatialbot_policy", "spatialbot_ros.logic"),
     "spatialbot_sim": ("spatialbot_sim", "spatialbot_policy", "spatialbot_ros.logic"),
-    "spatialbot_ros.logic": ("spatialbot_ros.logic", "spatialbot_policy.types", "spatialbot_policy.errors"),
+    "spatialbot_ros.logic": (
+        "spatialbot_ros.logic",
+        "spatialbot_policy.types",
+        "spatialbot_policy.errors",
+        "spatialbot_policy.image_head",
+    ),
     "spatialbot_ros.convert": ("spatialbot_ros.convert", "spatialbot_ros.logic", "spatialbot_policy"),
     "spatialbot_ros.arms": (
         "spatialbot_ros.arms",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from array import array
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -14,10 +13,10 @@ from spatialbot_policy.episodes.packed import PackedImage, pack_color, pack_dept
 from spatialbot_policy.episodes.raw import header_stamp_ns
 from spatialbot_policy.episodes.topics import CameraIntrinsics
 from spatialbot_policy.errors import EpisodeError, FrameError
+from spatialbot_policy.image_head import image_head
 
 _BODY = 12  # bytes of a CDR message before its header's frame: four of its own, eight of the stamp
 _FORMS = 64  # of a topic whose messages all differ in length, later ones are always decoded
-_LONGEST_ENCODING = 40
 
 
 def pack(cameras: Mapping[str, DatasetCamera], topic: str, data: bytes) -> bytes:
@@ -147,23 +146,16 @@ class RawIntake:
 
 
 def image_form(data: bytes, topic: str) -> tuple[int, int, str]:
-    """Width, height and encoding of an Image message, read from its first bytes.
+    """Width, height and encoding of an Image message, read from its head.
 
     Raises:
-        EpisodeError: the message is too short, or a compressed one cannot be read.
+        EpisodeError: the message is cut off, has fewer pixels than it says, or is a compressed one that
+            cannot be read.
     """
     if isinstance(data, PackedImage):
         image = unpack(data, topic)
         return int(image.width), int(image.height), str(image.encoding)
-    order = "<" if len(data) > 1 and data[1] & 1 else ">"
     try:
-        (frame,) = struct.unpack_from(f"{order}I", data, _BODY)
-        at = _BODY + 4 + frame
-        at += -at % 4
-        height, width, length = struct.unpack_from(f"{order}III", data, at)
-    except struct.error as error:
-        raise EpisodeError(
-            f"{topic}: an image of {len(data)} bytes is cut off; look at its publisher"
-        ) from error
-    name = bytes(data[at + 12 : at + 12 + min(length, _LONGEST_ENCODING)])
-    return width, height, name.rstrip(b"\0").decode(errors="replace")
+        return image_head(data).form
+    except FrameError as error:
+        raise EpisodeError(f"{topic}: {error}") from error

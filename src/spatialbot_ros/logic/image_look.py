@@ -4,76 +4,20 @@ from __future__ import annotations
 
 import struct
 import zlib
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spatialbot_policy.errors import FrameError
+from spatialbot_policy.image_head import ImageHead, after_header, aligned, byte_order
 from spatialbot_policy.types import FloatArray
 
-_BODY = 4  # CDR begins with four bytes that say how the rest is written; places count from behind them
 _COLOR_CHANNELS = {"rgb8": 3, "bgr8": 3, "rgba8": 4, "bgra8": 4, "mono8": 1}
 _DEPTH_TYPES = {"16UC1": "u2", "mono16": "u2", "32FC1": "f4"}
 _SIDE = 64  # pixels looked at along each side of the image
 _PROBE_STRIDE = 997  # prime: does not beat with the width of a row
 _BLACK, _WHITE = 4, 251
-
-
-@dataclass(frozen=True)
-class ImageHead:
-    """What a sensor_msgs/Image says before its pixels.
-
-    Attributes:
-        width, height: in pixels.
-        encoding: of a pixel, e.g. "rgb8".
-        step: bytes of a row.
-        little_endian: order of the bytes within the pixels.
-        start: where the pixels begin in the message.
-    """
-
-    width: int
-    height: int
-    encoding: str
-    step: int
-    little_endian: bool
-    start: int
-
-    def __str__(self) -> str:
-        """Describe size and encoding for messages, e.g. "640 x 480 rgb8"."""
-        return f"{self.width} x {self.height} {self.encoding}"
-
-    @property
-    def form(self) -> tuple[int, int, str]:
-        """What must stay the same within an episode."""
-        return self.width, self.height, self.encoding
-
-
-def image_head(data: bytes) -> ImageHead:
-    """Read the head of a sensor_msgs/Image in CDR.
-
-    Raises:
-        FrameError: the message is cut off, or says more pixels than it has.
-    """
-    order = "<" if len(data) > 1 and data[1] & 1 else ">"
-    try:
-        at = _after_header(data, order)
-        height, width, length = struct.unpack_from(f"{order}III", data, at)
-        encoding = bytes(data[at + 12 : at + 12 + length - 1]).decode("ascii", errors="replace")
-        at += 12 + length
-        big_endian = data[at]
-        at = _aligned(at + 1, 4)
-        step, size = struct.unpack_from(f"{order}II", data, at)
-    except (struct.error, IndexError) as error:
-        raise FrameError(f"an image of {len(data)} bytes is cut off; look at its publisher") from error
-    start = at + 8
-    if start + size > len(data) or size < height * step:
-        raise FrameError(
-            f"an image of {height} rows of {step} bytes comes with {len(data) - start} bytes; look at its "
-            "publisher"
-        )
-    return ImageHead(width, height, encoding, step, not big_endian, start)
 
 
 def pose_of(data: bytes) -> FloatArray:
@@ -82,9 +26,9 @@ def pose_of(data: bytes) -> FloatArray:
     Raises:
         FrameError: the message is cut off.
     """
-    order = "<" if len(data) > 1 and data[1] & 1 else ">"
+    order = byte_order(data)
     try:
-        return np.array(struct.unpack_from(f"{order}7d", data, _aligned(_after_header(data, order), 8)))
+        return np.array(struct.unpack_from(f"{order}7d", data, aligned(after_header(data, order), 8)))
     except struct.error as error:
         raise FrameError(f"a pose of {len(data)} bytes is cut off; look at its publisher") from error
 
@@ -125,13 +69,3 @@ def _sample(head: ImageHead, data: bytes, dtype: np.dtype[Any], channels: int) -
         (head.step, dtype.itemsize * channels, dtype.itemsize),
     )
     return pixels[:: max(1, head.height // _SIDE), :: max(1, width // _SIDE)]
-
-
-def _after_header(data: bytes, order: str) -> int:
-    """Place behind a std_msgs/Header: stamp, then the frame's name, filled up to four bytes."""
-    (length,) = struct.unpack_from(f"{order}I", data, _BODY + 8)
-    return _aligned(_BODY + 12 + int(length), 4)
-
-
-def _aligned(at: int, size: int) -> int:
-    return _BODY + -(-(at - _BODY) // size) * size

@@ -9,13 +9,12 @@ from enum import Enum
 import numpy as np
 
 from spatialbot_policy.errors import FrameError
+from spatialbot_policy.image_head import ImageHead, image_head
 from spatialbot_policy.types import FloatArray
 from spatialbot_ros.logic.image_look import (
-    ImageHead,
     clipped_shares,
     fingerprint,
     hole_share,
-    image_head,
     pose_of,
 )
 from spatialbot_ros.logic.rate_meter import RateMeter

@@ -30,6 +30,7 @@ from spatialbot_ros.nodes.episode_recording import EpisodeRecording
 from spatialbot_ros.nodes.operator_desk import SHOWN, OperatorDesk
 from spatialbot_ros.nodes.parameters import Parameters
 from spatialbot_ros.nodes.recorder_parameters import RecorderParameters
+from spatialbot_ros.nodes.recorder_streams import open_streams
 from spatialbot_ros.nodes.recording_context import RecordingContext
 from spatialbot_ros.nodes.reporting import Reporter
 from spatialbot_ros.nodes.running import run
@@ -70,7 +71,9 @@ class RecorderNode(Node):
         self._warnings = WarningLog()
         self._foreign: list[LiveWarning] = []
         self._latest_ns = 0
-        self._failed = self.create_guard_condition(self._on_write_error)
+        self._streams = open_streams(self)
+        between = self._streams.between
+        self._failed = self.create_guard_condition(between(self._on_write_error))
         self._recording = EpisodeRecording(
             lambda: self._settings.value,
             self._watch,
@@ -82,17 +85,18 @@ class RecorderNode(Node):
         self._flow = RecordingFlow(self._recording, values.flow)
         self._instructions = self.create_publisher(String, values.instruction_topic, LATCHED)
         self._desk = OperatorDesk(self._flow, self._recording, lambda: self._settings.value, self._announce)
-        self._settings.on_change(self._on_parameters)
+        self._settings.on_change(between(self._on_parameters))
         self._report = Reporter(self, "recorder", SHOWN)
         self._subscribe(values)
         for verb in VERBS:
-            self.create_service(Trigger, f"/spatialbot/recorder/{verb}", partial(self._serve, verb))
-        self.create_subscription(String, COMMAND_TOPIC, self._on_command, 10)
-        self.create_timer(_TICK_S, self._on_tick)
-        self.create_timer(_LOOK_S, self._on_look)
-        self.create_timer(1.0, self._show_rates)
+            self.create_service(Trigger, f"/spatialbot/recorder/{verb}", between(partial(self._serve, verb)))
+        self.create_subscription(String, COMMAND_TOPIC, between(self._on_command), 10)
+        self.create_timer(_TICK_S, between(self._on_tick))
+        self.create_timer(_LOOK_S, between(self._on_look))
+        self.create_timer(1.0, between(self._show_rates))
         self._show()
         self._tell_of_left_ones()
+        self._streams.begin()
 
     def _tell_of_left_ones(self) -> None:
         """Episodes that a crash cut off are easily forgotten."""
@@ -108,7 +112,7 @@ class RecorderNode(Node):
         for topic, name in self._names.items():
             qos = LATCHED if name == topics.INSTRUCTION_TOPIC else stream
             message_type = _MESSAGES[self._types[name]]
-            self.create_subscription(message_type, topic, partial(self._on_message, topic), qos, raw=True)
+            self._streams.add(message_type, topic, partial(self._on_message, topic), qos)
 
     # -- what comes
 
@@ -257,6 +261,7 @@ class RecorderNode(Node):
 
     def close(self) -> None:
         """Leave what is open for `spatialbot episodes recover`, and the data set to others."""
+        self._streams.end()
         if self._recording.thread is not None:
             self.get_logger().warning(
                 f"episode {self._recording.index} was open: bring it back with spatialbot episodes recover "
@@ -267,6 +272,7 @@ class RecorderNode(Node):
     def destroy_node(self) -> None:
         """End without last words; a node that refused to start has nothing to give back."""
         if hasattr(self, "_recording"):
+            self._streams.end()
             self._recording.end()
         super().destroy_node()
 

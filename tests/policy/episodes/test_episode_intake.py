@@ -46,7 +46,7 @@ def topics_of(reader: EpisodeReader) -> dict[str, int]:
     [
         (COLOR, messages.encode_color(samples.frame(1, 32, 16)), "is 32 x 16, the data set says 24 x 16"),
         (DEPTH, b"\0\1\0\0 half", "cut off"),
-        (COLOR, frame(5)[0][:-100], "no sensor_msgs/msg/Image"),
+        (COLOR, frame(5)[0][:-100], "rows of 72 bytes comes with"),
         (topics.JOINTS_TOPIC, messages.encode_action(START, samples.action(1)), "names .* are missing"),
         (
             INFO,

@@ -11,7 +11,8 @@ from rclpy.serialization import serialize_message
 from sensor_msgs.msg import Image
 
 from spatialbot_policy.errors import FrameError
-from spatialbot_ros.logic.image_look import clipped_shares, fingerprint, hole_share, image_head, pose_of
+from spatialbot_policy.image_head import image_head
+from spatialbot_ros.logic.image_look import clipped_shares, fingerprint, hole_share, pose_of
 
 
 def wire(pixels: np.ndarray, encoding: str, frame_id: str = "camera", padding: int = 0) -> bytes:
