@@ -15,7 +15,7 @@ from scipy.spatial.transform import Rotation
 
 from spatialbot_policy.types import ActionStep
 from spatialbot_sim.task.ground_truth import opening_of, pose_of
-from spatialbot_sim.task.scene import BOARD_HALF_M, Role, Shape
+from spatialbot_sim.task.specs import BOARD_HALF_M, Role, Shape
 from spatialbot_sim.task.workplace import ROTATION_BOUND_RAD, TRANSLATION_BOUND_M
 
 TOOL_DOWN = Rotation.from_quat([1.0, 0.0, 0.0, 0.0])

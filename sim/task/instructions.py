@@ -16,13 +16,25 @@ class Phrasing(str, Enum):
     HELD_OUT = "held_out"
 
 
+_GRASPS = ("pick up", "grasp", "grab", "get", "fetch", "take hold of", "pick")
+_SETS = ("place it on", "put it on", "set it down on", "drop it on", "move it to", "carry it over to")
+_MOVES = (
+    "put the {object} on",
+    "place the {object} on",
+    "move the {object} to",
+    "bring the {object} over to",
+    "transfer the {object} to",
+    "set the {object} down on",
+    "carry the {object} to",
+)
+
 _TEMPLATES: dict[Phrasing, tuple[str, ...]] = {
     Phrasing.TRAIN: (
-        "pick up the {object} and place it on the {board}",
-        "put the {object} on the {board}",
-        "move the {object} to the {board}",
-        "grasp the {object} and set it down on the {board}",
-        "bring the {object} over to the {board}",
+        *(f"{grasp} the {{object}} and {put} the {{board}}" for grasp in _GRASPS for put in _SETS),
+        *(f"{move} the {{board}}" for move in _MOVES for _ in range(4)),
+        *(f"please {move} the {{board}}" for move in _MOVES),
+        *(f"can you {move} the {{board}}" for move in _MOVES),
+        *(f"I want you to {move} the {{board}}" for move in _MOVES),
     ),
     Phrasing.HELD_OUT: (
         "take the {object} and put it onto the {board}",
@@ -30,9 +42,18 @@ _TEMPLATES: dict[Phrasing, tuple[str, ...]] = {
         "the {object} belongs on the {board}",
     ),
 }
+"""Those of training are combined from verbs; short sentences count four times."""
 
 _PERSPECTIVE: dict[Phrasing, tuple[str, ...]] = {
-    Phrasing.TRAIN: ("as seen from the {viewer}", "from the {viewer}'s view"),
+    Phrasing.TRAIN: (
+        "as seen from the {viewer}",
+        "from the {viewer}'s view",
+        "from the {viewer}'s side",
+        "seen by the {viewer}",
+        "looking from the {viewer}",
+        "as the {viewer} sees it",
+        "in the view of the {viewer}",
+    ),
     Phrasing.HELD_OUT: ("from where the {viewer} is",),
 }
 

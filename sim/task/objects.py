@@ -10,7 +10,7 @@ import numpy as np
 import sapien
 
 from spatialbot_sim.task.lowpoly_panda import cache_root
-from spatialbot_sim.task.scene import BOARD_HALF_M, COLORS, BoardSpec, ObjectSpec, Role, Shape
+from spatialbot_sim.task.specs import BOARD_HALF_M, BoardSpec, ObjectSpec, Role, Shape
 
 _CUP_WALL = 0.12  # share of the radius
 _SIDES = 20  # of a cup's outline
@@ -32,7 +32,7 @@ def build_object(scene: Any, spec: ObjectSpec, camera_m: np.ndarray) -> Any:
             _add_picture(builder, spec, camera_m, Path(folder))
             builder.initial_pose = sapien.Pose([*spec.xy_m, 0.0])
             return builder.build_static(name=spec.name)
-    material = _material(COLORS[spec.color])
+    material = _material(spec.rgb)
     r, h = spec.radius_m, spec.height_m
     if spec.shape is Shape.BALL:
         builder.add_sphere_collision(radius=r, density=_DENSITY)
@@ -167,7 +167,7 @@ def _add_picture(builder: Any, spec: ObjectSpec, camera_m: np.ndarray, folder: P
         flat = eye + rays * scale[..., None]
         part = trimesh.Trimesh(flat.reshape(-1, 3), np.arange(3 * len(corners)).reshape(-1, 3), process=False)
         brightness = 0.45 + 0.55 * level / (_SHADES - 1)
-        red, green, blue = COLORS[spec.color]
+        red, green, blue = spec.rgb
         tone = (red * brightness, green * brightness, blue * brightness)
         path = folder / f"shade-{level}.glb"
         part.export(path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import warnings
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ from spatialbot_policy.types import ActionStep, Observation, RgbdFrame, RobotSta
 from spatialbot_ros.logic.action_target import opening_m, target_pose
 from spatialbot_ros.logic.pose import Pose
 from spatialbot_sim.task.controller import PoseController
+from spatialbot_sim.task.d435 import d435_depth
 from spatialbot_sim.task.ground_truth import joints_of, pose_of, position_of
 from spatialbot_sim.task.workplace import CAMERA, IMAGE_SIZE, MAX_OPENING_M, SPATIAL_TASK
 
@@ -68,6 +70,7 @@ class SimRobot:
         render: False leaves the cameras out, for checks of the expert alone.
         video: make the human render camera for `picture`.
         instruction: words for a task that brings none and is not in TABLETOP_INSTRUCTIONS.
+        shift: how SpatialPickPlace differs from its nominal scenes; one of shift.Shift.
 
     Raises:
         TaskError: the task is unknown, or has no instruction.
@@ -83,6 +86,7 @@ class SimRobot:
         render: bool = True,
         video: bool = False,
         instruction: str | None = None,
+        shift: str = "none",
     ) -> None:
         import gymnasium as gym
 
@@ -100,6 +104,7 @@ class SimRobot:
                 "phrasing": phrasing,
                 "image_size": image_size,
                 "wrist_camera": wrist_camera,
+                "shift": shift,
             }
         else:
             _check_task(task, family, instruction)
@@ -111,7 +116,7 @@ class SimRobot:
         self.env: Any = self._env.unwrapped
         self._instruction = instruction or TABLETOP_INSTRUCTIONS.get(task)
         self._render = render
-        self._steps = 0
+        self._steps, self._seed = 0, 0
         arm = self.env.agent.controller.controllers["arm"].config
         self._controller = PoseController(float(arm.pos_upper), abs(float(arm.rot_lower)))
         self._intrinsics: dict[str, CameraIntrinsics] = {}
@@ -142,7 +147,7 @@ class SimRobot:
         if family:
             options["family"] = family
         raw, _ = self._env.reset(seed=seed, options=options)
-        self._steps = 0
+        self._steps, self._seed = 0, seed
         return self._observation(raw)
 
     def observe(self, stamp_ns: int | None = None) -> Observation:
@@ -224,6 +229,26 @@ class SimRobot:
         base_m = self.base_m
         return {name: _in_base(pose_of(actor), base_m) for name, actor in self.env.named_actors().items()}
 
+    def scene_facts(self) -> dict[str, object]:
+        """What a SpatialPickPlace scene holds and how it is seen, as plain data; nothing for other tasks.
+
+        Returns:
+            `shift`, and `objects`: name to role, shape, color, radius_m and height_m.
+        """
+        if self.task != SPATIAL_TASK:
+            return {}
+        objects = {
+            item.name: {
+                "role": item.role.value,
+                "shape": item.shape.value,
+                "color": item.color,
+                "radius_m": item.radius_m,
+                "height_m": item.height_m,
+            }
+            for item in self.env.scene_spec.objects
+        }
+        return {"shift": self.env.shift.value, "objects": objects}
+
     def close(self) -> None:
         """Release the simulator."""
         self._env.close()
@@ -237,8 +262,17 @@ class SimRobot:
                 name = CAMERA if name == _TABLETOP_CAMERA else name
                 depth = data["depth"][0, ..., 0].cpu().numpy()
                 color = data["rgb"][0].cpu().numpy()
-                frames[name] = RgbdFrame(name, stamp_ns, color, np.clip(depth, 0, None).astype(np.uint16))
+                depth_mm = self._measured(name, stamp_ns, np.clip(depth, 0, None).astype(np.uint16))
+                frames[name] = RgbdFrame(name, stamp_ns, color, depth_mm)
         return Observation(stamp_ns, self.instruction, frames, self._state(stamp_ns))
+
+    def _measured(self, camera: str, stamp_ns: int, depth_mm: np.ndarray) -> np.ndarray:
+        """Depth as this episode's camera gives it; its noise depends on seed, camera and stamp alone."""
+        if self.task != SPATIAL_TASK or not self.env.conditions.depth_noise:
+            return depth_mm
+        rng = np.random.default_rng([self._seed, zlib.crc32(camera.encode()), stamp_ns])
+        focal_px = float(self.env.scene.sensors[camera].get_params()["intrinsic_cv"][0, 0, 0])
+        return d435_depth(depth_mm, focal_px, rng)
 
     def _state(self, stamp_ns: int) -> RobotState:
         position, quaternion = _in_base(pose_of(self.env.agent.tcp), self.base_m)

@@ -11,13 +11,16 @@ from mani_skill.sensors.camera import CameraConfig
 from mani_skill.utils import sapien_utils
 from mani_skill.utils.registration import register_env
 from mani_skill.utils.structs.types import SimConfig
+from scipy.spatial.transform import Rotation
 
 from spatialbot_policy.errors import TaskError
 from spatialbot_sim.task.ground_truth import opening_of, position_of
 from spatialbot_sim.task.instructions import parse_phrasing
 from spatialbot_sim.task.objects import build_board, build_object, build_table, upright_pose
 from spatialbot_sim.task.panda import SpatialPanda  # importing it registers the robot
-from spatialbot_sim.task.scene import BOARD_HALF_M, ObjectSpec, Role, SceneSpec, parse_family, sample_scene
+from spatialbot_sim.task.scene import ask_again, sample_scene
+from spatialbot_sim.task.shift import Conditions, parse_shift, sample_conditions
+from spatialbot_sim.task.specs import BOARD_HALF_M, ObjectSpec, Role, SceneSpec, parse_family
 from spatialbot_sim.task.workplace import (
     BASE_M,
     CAMERA,
@@ -51,9 +54,10 @@ class SpatialPickPlace(BaseEnv):
         phrasing: "train" or "held_out" instructions.
         wrist_camera: add a second camera at the hand (without the RealSense mesh, which is slow to draw).
         image_size: width and height of the cameras in pixels.
+        shift: how camera, light, colours, sizes and depth differ from the nominal scene; one of shift.Shift.
 
     Raises:
-        TaskError: an unknown family or phrasing.
+        TaskError: an unknown family, phrasing or shift.
     """
 
     SUPPORTED_ROBOTS = [SpatialPanda.uid]
@@ -66,11 +70,14 @@ class SpatialPickPlace(BaseEnv):
         phrasing: str = "train",
         wrist_camera: bool = False,
         image_size: int = IMAGE_SIZE,
+        shift: str = "none",
         robot_uids: str = SpatialPanda.uid,
         **kwargs: Any,
     ) -> None:
         self.family = parse_family(family)
         self.phrasing = parse_phrasing(phrasing)
+        self.shift = parse_shift(shift)
+        self.conditions = Conditions()
         self._wrist_camera = wrist_camera
         self._image_size = image_size
         self._scene_spec: SceneSpec | None = None
@@ -85,13 +92,20 @@ class SpatialPickPlace(BaseEnv):
     @property
     def _default_sensor_configs(self) -> list[CameraConfig]:
         size = self._image_size
-        pose = sapien_utils.look_at(CAMERA_M, CAMERA_TARGET_M)
+        pose = self._camera_pose()
         cameras = [CameraConfig(CAMERA, pose, size, size, CAMERA_FOV_RAD, 0.05, 5.0)]
         if self._wrist_camera:
             hand = sapien.Pose([0.07, 0.0, 0.0], [np.sqrt(0.5), 0.0, -np.sqrt(0.5), 0.0])
             mount = self.agent.robot.links_map["panda_hand"]
             cameras.append(CameraConfig(WRIST_CAMERA, hand, size, size, 1.2, 0.02, 5.0, mount=mount))
         return cameras
+
+    def _camera_pose(self) -> sapien.Pose:
+        """Where the fixed camera stands in this episode."""
+        nominal = sapien_utils.look_at(CAMERA_M, CAMERA_TARGET_M).sp
+        turn = Rotation.from_rotvec(self.conditions.camera_turn_rad).as_quat(scalar_first=True)
+        moved = sapien.Pose(nominal.p + np.array(self.conditions.camera_offset_m), nominal.q)
+        return moved * sapien.Pose([0.0, 0.0, 0.0], turn)
 
     @property
     def _default_human_render_camera_configs(self) -> CameraConfig:
@@ -102,14 +116,16 @@ class SpatialPickPlace(BaseEnv):
         super()._load_agent(options, sapien.Pose(BASE_M))
 
     def _load_lighting(self, options: dict) -> None:
-        self.scene.set_ambient_light([0.35, 0.35, 0.35])
-        self.scene.add_directional_light([0.3, 0.2, -1.0], [1.6, 1.6, 1.6], shadow=False)
+        light = self.conditions.light
+        self.scene.set_ambient_light([light.ambient] * 3)
+        self.scene.add_directional_light(list(light.direction), list(light.rgb), shadow=False)
 
     def _load_scene(self, options: dict) -> None:
         if options.get("family") is not None:
             self.family = parse_family(options["family"])
         seed = int(np.atleast_1d(self._episode_seed)[0])
-        scene = sample_scene(self.family, seed, self.phrasing)
+        self.conditions = sample_conditions(self.shift, self.family.value, seed)
+        scene = sample_scene(self.family, seed, self.phrasing, self.conditions.palette)
         self._scene_spec = scene
         build_table(self.scene, scene.table_rgb)
         self.boards = [build_board(self.scene, board) for board in scene.boards]
@@ -117,13 +133,22 @@ class SpatialPickPlace(BaseEnv):
 
     def _initialize_episode(self, env_idx: torch.Tensor, options: dict) -> None:
         self.agent.reset(HOME_RAD.astype(np.float32))
+        self.put_back()
+        self._touched = False
+        self._lifted = False
+
+    def put_back(self) -> None:
+        """Stand every object where the scene has it."""
         for item in self.scene_spec.objects:
             if item.role is not Role.PICTURE:
                 self.actors[item.name].set_pose(upright_pose(item))
                 self.actors[item.name].set_linear_velocity(np.zeros(3))
                 self.actors[item.name].set_angular_velocity(np.zeros(3))
-        self._touched = False
-        self._lifted = False
+
+    def ask_again(self, rng: np.random.Generator) -> None:
+        """Put everything back, and ask for another object, board or in other words."""
+        self._scene_spec = ask_again(self.scene_spec, rng, self.phrasing)
+        self.put_back()
 
     @property
     def scene_spec(self) -> SceneSpec:

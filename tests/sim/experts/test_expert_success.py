@@ -7,8 +7,8 @@ import pytest
 from spatialbot_sim.collection.collect import DEMO_STEPS
 from spatialbot_sim.experts.choose import expert_for
 from spatialbot_sim.task.failures import failure_kind
-from spatialbot_sim.task.scene import Family
 from spatialbot_sim.task.seeds import EVAL_SEEDS
+from spatialbot_sim.task.specs import Family
 
 
 @pytest.mark.slow

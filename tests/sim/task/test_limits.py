@@ -14,7 +14,7 @@ from spatialbot_ros.logic.safety import RobotReading
 from spatialbot_sim.experts.choose import expert_for
 from spatialbot_sim.task.limits import sim_guard
 from spatialbot_sim.task.robot import SimRobot
-from spatialbot_sim.task.scene import Family
+from spatialbot_sim.task.specs import Family
 from spatialbot_sim.task.workplace import CONTROL_HZ, ROTATION_BOUND_RAD, TRANSLATION_BOUND_M
 
 

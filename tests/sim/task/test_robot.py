@@ -16,7 +16,8 @@ from spatialbot_ros.logic.action_target import opening_m, target_pose
 from spatialbot_ros.logic.pose import Pose
 from spatialbot_sim.task.contract import SPATIAL_CONTRACT, contract_of
 from spatialbot_sim.task.robot import SPATIAL_TASK, SimRobot
-from spatialbot_sim.task.scene import Shape
+from spatialbot_sim.task.specs import Shape
+from spatialbot_sim.task.workplace import CAMERA
 
 AXES = [(axis, sign) for axis in range(3) for sign in (1.0, -1.0)]
 REST = ActionStep(np.zeros(3), np.zeros(3), 0.0)
@@ -281,3 +282,32 @@ def test_without_the_simulator_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "mani_skill.envs", None)
     with pytest.raises(TaskError, match=r"pip install 'spatialbot\[sim\]'"):
         SimRobot(SPATIAL_TASK)
+
+
+@pytest.mark.parametrize("shift", ["colors", "sizes", "camera", "light", "depth"])
+def test_a_shift_changes_the_picture_it_names_and_moves_nothing(shift, robot):
+    nominal = robot.reset(11, "pick").frames[CAMERA]
+    poses = robot.object_poses()
+    shifted = SimRobot(family="pick", shift=shift)
+    try:
+        first, again = shifted.reset(11), shifted.reset(11)
+        assert_same(first, again)
+        frame = first.frames[CAMERA]
+        assert (frame.color != nominal.color).any() == (shift != "depth")
+        assert (frame.depth_mm != nominal.depth_mm).any() == (shift not in ("colors", "light"))
+        for name, (position, _) in shifted.object_poses().items():
+            assert np.allclose(position[:2], poses[name][0][:2], atol=1e-6), name
+        assert shifted.scene_facts()["shift"] == shift
+    finally:
+        shifted.close()
+
+
+def test_depth_noise_differs_from_step_to_step():
+    noisy = SimRobot(family="pick", shift="depth")
+    try:
+        first = noisy.reset(3).frames[CAMERA].depth_mm
+        second = noisy.step(REST).observation.frames[CAMERA].depth_mm
+        assert first is not None and second is not None
+        assert ((first == 0) != (second == 0)).any()
+    finally:
+        noisy.close()

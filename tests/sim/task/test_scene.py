@@ -11,10 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spatialbot_policy.errors import TaskError
+from spatialbot_sim.task.families import MIN_SPACING_M
 from spatialbot_sim.task.instructions import DEGREES, Phrasing
-from spatialbot_sim.task.scene import (
+from spatialbot_sim.task.palette import COLORS, UNSEEN_COLORS
+from spatialbot_sim.task.scene import ask_again, sample_scene
+from spatialbot_sim.task.shift import Shift, sample_conditions
+from spatialbot_sim.task.specs import (
     BOARD_HALF_M,
-    MIN_SPACING_M,
     OBJECT_REGION_M,
     Family,
     ObjectSpec,
@@ -22,16 +25,26 @@ from spatialbot_sim.task.scene import (
     SceneSpec,
     Shape,
     parse_family,
-    sample_scene,
 )
 
 seeds = st.integers(0, 19_999_999)
 phrasings = st.sampled_from(Phrasing)
 families = st.sampled_from(Family)
+agains = st.integers(0, 3)
+"""How often a scene's instruction is drawn anew."""
 VIEWERS = {"robot": ((-0.615, 0.0), (1.0, 0.0)), "camera": ((0.52, 0.0), (-1.0, 0.0))}
 """Where each viewer stands on the plan of the table, and which way it looks."""
 OBJECT_WORDS = re.compile(r"the ((?:\w+ )?)(red|green|blue|yellow|orange|purple) (cup|ball|box)\b")
 BOARD_WORDS = re.compile(r"\b(left|right) board\b")
+
+
+def scene_asked(family: Family, seed: int, phrasing: Phrasing, again: int) -> SceneSpec:
+    """The scene of a seed, its instruction drawn anew `again` times."""
+    scene = sample_scene(family, seed, phrasing)
+    rng = np.random.default_rng(seed)
+    for _ in range(again):
+        scene = ask_again(scene, rng, phrasing)
+    return scene
 
 
 def read_words(scene: SceneSpec) -> tuple[str, str, str]:
@@ -71,9 +84,9 @@ def test_seeds_and_families_give_different_scenes():
     assert len({(scene.objects, scene.boards) for scene in scenes}) == 40 * len(Family)
 
 
-@given(families, seeds)
-def test_there_is_one_target_and_every_object_has_its_own_name(family, seed):
-    scene = sample_scene(family, seed)
+@given(families, seeds, agains)
+def test_there_is_one_target_and_every_object_has_its_own_name(family, seed, again):
+    scene = scene_asked(family, seed, Phrasing.TRAIN, again)
     assert [item.role for item in scene.objects].count(Role.TARGET) == 1
     assert len({item.name for item in scene.objects}) == len(scene.objects)
     assert (scene.obstacle is not None) == (family is Family.OBSTACLE)
@@ -106,9 +119,9 @@ def test_objects_stand_in_reach_and_leave_room_for_the_hand(family, seed):
             assert (apart >= MIN_SPACING_M).any()
 
 
-@given(families, seeds, phrasings)
-def test_the_board_is_the_one_that_is_named(family, seed, phrasing):
-    scene = sample_scene(family, seed, phrasing)
+@given(families, seeds, phrasings, agains)
+def test_the_board_is_the_one_that_is_named(family, seed, phrasing, again):
+    scene = scene_asked(family, seed, phrasing, again)
     _, side, viewer = read_words(scene)
     order = sorted(scene.boards, key=lambda board: leftness(board.xy_m, viewer))
     assert order[-1 if side == "left" else 0] == scene.boards[scene.goal]
@@ -122,9 +135,9 @@ def test_a_lone_object_needs_no_qualifier(family, seed):
 
 
 @settings(max_examples=300)
-@given(seeds, phrasings)
-def test_a_relation_holds_for_the_target_as_its_viewer_sees_it(seed, phrasing):
-    scene = sample_scene(Family.POSITION, seed, phrasing)
+@given(seeds, phrasings, agains)
+def test_a_relation_holds_for_the_target_as_its_viewer_sees_it(seed, phrasing, again):
+    scene = scene_asked(Family.POSITION, seed, phrasing, again)
     relation, _, viewer = read_words(scene)
     assert re.search(r"\b(robot|camera)\b", scene.instruction), "the words do not say who looks"
     if relation in ("closest", "farthest"):
@@ -151,9 +164,9 @@ def test_both_viewers_and_all_relations_occur():
 
 
 @settings(max_examples=300)
-@given(seeds, phrasings)
-def test_a_word_of_size_holds_for_the_target_alone(seed, phrasing):
-    scene = sample_scene(Family.SIZE, seed, phrasing)
+@given(seeds, phrasings, agains)
+def test_a_word_of_size_holds_for_the_target_alone(seed, phrasing, again):
+    scene = scene_asked(Family.SIZE, seed, phrasing, again)
     qualifier, _, _ = read_words(scene)
     word, degree = next(
         (word, degrees.index(qualifier)) for word, degrees in DEGREES.items() if qualifier in degrees
@@ -179,6 +192,47 @@ _FIELD = {"width": "radius", "height": "height"}
 def test_every_word_and_degree_of_size_occurs():
     words = {read_words(sample_scene(Family.SIZE, seed))[0] for seed in range(300)}
     assert words == {word for degrees in DEGREES.values() for word in degrees}
+
+
+@given(families, seeds, agains)
+def test_asking_again_moves_nothing(family, seed, again):
+    first, scene = sample_scene(family, seed), scene_asked(family, seed, Phrasing.TRAIN, again)
+    assert (scene.boards, scene.table_rgb) == (first.boards, first.table_rgb)
+    assert [_place(item) for item in scene.objects] == [_place(item) for item in first.objects]
+    assert (scene.obstacle is None) == (first.obstacle is None)
+
+
+def _place(item: ObjectSpec) -> tuple[object, ...]:
+    return (item.name, item.xy_m, *_looks(item))
+
+
+def test_asking_again_asks_for_every_object_and_both_boards():
+    scene = next(
+        scene
+        for scene in (sample_scene(Family.POSITION, seed) for seed in range(50))
+        if len(scene.objects) == 3
+    )
+    rng = np.random.default_rng(0)
+    asked = [ask_again(scene, rng) for _ in range(60)]
+    assert {item.target.name for item in asked} == {item.name for item in scene.objects}
+    assert {item.goal for item in asked} == {0, 1}
+    assert len({item.instruction for item in asked}) > 30
+
+
+@given(families, seeds)
+def test_unseen_colors_and_sizes_change_the_looks_alone(family, seed):
+    nominal = sample_scene(family, seed)
+    palette = sample_conditions(Shift.ALL, family.value, seed).palette
+    scene = sample_scene(family, seed, palette=palette)
+    assert [
+        (item.name, item.xy_m, item.role) for item in scene.objects if item.role is not Role.OBSTACLE
+    ] == [(item.name, item.xy_m, item.role) for item in nominal.objects if item.role is not Role.OBSTACLE]
+    assert scene.goal == nominal.goal
+    assert all(item.color in UNSEEN_COLORS and item.color not in COLORS for item in scene.objects)
+    assert scene.target.color in scene.instruction
+    assert all(2 * item.radius_m < 0.072 for item in scene.objects)
+    if family is Family.PICK:
+        assert not 0.023 <= scene.target.radius_m <= 0.031
 
 
 @given(seeds)
@@ -217,15 +271,19 @@ def test_an_unknown_family_is_refused_with_the_known_ones():
 
 
 COLLECTED = {
-    Family.PICK: ("put the blue box on the right board", (0.052178, 0.115228), 0.026457),
+    Family.PICK: ("grasp the blue box and put it on the right board", (0.052178, 0.115228), 0.026457),
     Family.POSITION: (
-        "put the left orange box on the right board, from the robot's view",
+        "take hold of the left orange box and set it down on the right board, from the robot's side",
         (-0.088102, 0.102319),
         0.026853,
     ),
-    Family.SIZE: ("move the tallest green cup to the left board", (-0.065183, 0.077448), 0.026),
-    Family.OBSTACLE: ("put the red cup on the left board", (0.060364, -0.047310), 0.026964),
-    Family.ILLUSION: ("move the real green cup to the left board", (0.013965, 0.025275), 0.025519),
+    Family.SIZE: (
+        "pick the tallest green cup and set it down on the left board",
+        (-0.065183, 0.077448),
+        0.026,
+    ),
+    Family.OBSTACLE: ("can you bring the red cup over to the left board", (0.060364, -0.047310), 0.026964),
+    Family.ILLUSION: ("transfer the real green cup to the left board", (0.013965, 0.025275), 0.025519),
 }
 
 

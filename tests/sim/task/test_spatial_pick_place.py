@@ -16,7 +16,8 @@ from spatialbot_sim.experts.choose import expert_for
 from spatialbot_sim.experts.pick_place import Limits, PickPlaceState, pick_place_action, spatial_state
 from spatialbot_sim.task.failures import failure_kind
 from spatialbot_sim.task.robot import SimRobot
-from spatialbot_sim.task.scene import Family, Role, Shape, sample_scene
+from spatialbot_sim.task.scene import sample_scene
+from spatialbot_sim.task.specs import Family, Role, Shape
 
 Change = Callable[[PickPlaceState], PickPlaceState]
 STEPS = 100
@@ -165,9 +166,19 @@ def test_an_object_let_go_in_the_air_is_dropped(blind_robot):
     assert failure_kind(flags) == "dropped"
 
 
-def test_doing_nothing_is_a_timeout(blind_robot):
-    blind_robot.reset(0, "pick")
-    assert failure_kind(hold(blind_robot, closure=0.0, steps=3)) == "timeout"
+def test_failures_without_harm_say_how_far_the_object_came(blind_robot):
+    blind_robot.reset(seed_with(Family.PICK, shape=Shape.BOX), "pick")
+    assert failure_kind(hold(blind_robot, closure=0.0, steps=3)) == "never_lifted"
+    assert failure_kind(drive(blind_robot, until="lifted")[-1]) == "not_placed"
+    drive(blind_robot, until="placed")
+    assert failure_kind(hold(blind_robot, closure=1.0, steps=4)) == "not_released"
+    assert hold(blind_robot, closure=0.0, steps=8)["success"]
+
+
+def test_a_task_without_these_signs_has_timeouts():
+    assert failure_kind({"success": False, "is_grasped": True}) == "timeout"
+    done = {"lifted": True, "placed": True, "released": True}
+    assert failure_kind(done | {"success": False}) == "timeout"  # it has not come to rest
 
 
 @pytest.mark.parametrize("family", Family)
