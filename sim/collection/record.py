@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -9,16 +10,22 @@ from pathlib import Path
 import numpy as np
 
 from spatialbot_policy.episode import STILLS_SPACING_NS, EpisodeInfo, EpisodeWriter, Outcome
+from spatialbot_policy.episodes.aggregated import AGGREGATED_KEY, driver_of
 from spatialbot_policy.episodes.dataset import episode_path
-from spatialbot_policy.types import ActionStep, Observation
+from spatialbot_policy.types import Observation, Policy
+from spatialbot_sim.collection.aggregation import Turns, record_aggregated
+from spatialbot_sim.collection.steps import write_step
 from spatialbot_sim.collection.stills import ArmPoser, random_start, random_still
 from spatialbot_sim.experts.choose import expert_for
 from spatialbot_sim.experts.perturbation import Perturbation
 from spatialbot_sim.task.failures import failure_kind
-from spatialbot_sim.task.robot import EPISODE_START_NS, SPATIAL_TASK, Poses, SimRobot
+from spatialbot_sim.task.robot import EPISODE_START_NS, SPATIAL_TASK, SimRobot
 
 RANDOM_START_SHARE = 0.7
+AGGREGATED_START_SHARE = 0.5
+"""Share of episodes that begin at a random arm pose: of demonstrations, and of those that a policy drives."""
 _STREAMS = {"demo": 4, "stills": 6}  # so that both kinds of a seed differ
+_AGGREGATED_STREAM = 8
 
 
 @dataclass(frozen=True)
@@ -32,7 +39,9 @@ class Job:
         kind: "demo" or "stills".
         seed: seed of the scene and of everything random in the episode.
         count: most steps of a demonstration, or the number of stills.
-        perturb: disturb the expert on its way and start from random arm poses.
+        perturb: disturb the expert on its way and start from random arm poses; a policy is not disturbed.
+        driver: fingerprint of the checkpoint that drives a demonstration; "" for the expert alone.
+        policy_share: of the stretches of steps that it drives, the expert drives the others.
     """
 
     index: int
@@ -42,6 +51,8 @@ class Job:
     seed: int
     count: int
     perturb: bool = True
+    driver: str = ""
+    policy_share: float = 0.0
 
     @property
     def key(self) -> tuple[str, str, str, int]:
@@ -50,11 +61,18 @@ class Job:
 
     def __str__(self) -> str:
         """Name the episode for messages, e.g. "episode 42 (pick demo, seed 7)"."""
-        return f"episode {self.index} ({self.family or self.task} {self.kind}, seed {self.seed})"
+        kind = "aggregated" if self.driver else self.kind
+        return f"episode {self.index} ({self.family or self.task} {kind}, seed {self.seed})"
 
 
-def record(robot: SimRobot, dataset: Path, job: Job) -> Outcome:
+def record(robot: SimRobot, dataset: Path, job: Job, policy: Policy | None = None) -> Outcome:
     """Record one episode; an abandoned `.partial` of the same job is written anew, a finished one is kept.
+
+    Args:
+        robot: with cameras.
+        dataset: directory of the data set.
+        job: what to record.
+        policy: the checkpoint of `job.driver`.
 
     Returns:
         how it ended: stills always succeed.
@@ -62,6 +80,9 @@ def record(robot: SimRobot, dataset: Path, job: Job) -> Outcome:
     if (finished := _finished(dataset, job)) is not None:
         return finished
     observation = robot.reset(job.seed)
+    extra: dict[str, object] = {"perturb": job.perturb, **robot.scene_facts()}
+    if job.driver:
+        extra[AGGREGATED_KEY] = {"policy": job.driver, "policy_share": job.policy_share}
     info = EpisodeInfo(
         instruction=observation.instruction,
         family=job.family,
@@ -69,16 +90,23 @@ def record(robot: SimRobot, dataset: Path, job: Job) -> Outcome:
         seed=job.seed,
         robot="panda",
         kind=job.kind,
-        extra={"perturb": job.perturb},
+        extra=extra,
     )
-    rng = np.random.default_rng([job.seed, _STREAMS[job.kind]])
     with EpisodeWriter(dataset, job.index, info, restart=True) as writer:
         if job.kind == "stills":
-            outcome = _record_stills(robot, writer, job, rng)
+            outcome = _record_stills(robot, writer, job, _generator(job))
+        elif policy is not None:
+            outcome = _record_aggregated(robot, writer, job, _generator(job), observation, policy)
         else:
-            outcome = _record_demo(robot, writer, job, rng, observation)
+            outcome = _record_demo(robot, writer, job, _generator(job), observation)
         writer.commit(outcome)
     return outcome
+
+
+def _generator(job: Job) -> np.random.Generator:
+    if job.driver:  # another checkpoint on the same scene begins and takes turns in another way
+        return np.random.default_rng([job.seed, _AGGREGATED_STREAM, zlib.crc32(job.driver.encode())])
+    return np.random.default_rng([job.seed, _STREAMS[job.kind]])
 
 
 def _finished(dataset: Path, job: Job) -> Outcome | None:
@@ -87,7 +115,7 @@ def _finished(dataset: Path, job: Job) -> Outcome | None:
     if not path.is_dir():
         return None
     info = EpisodeInfo.load(path)
-    same = (info.task, info.family, info.kind, info.seed) == job.key
+    same = (info.task, info.family, info.kind, info.seed, driver_of(info)) == (*job.key, job.driver)
     return info.outcome if same else None  # of another scene: the writer refuses the number
 
 
@@ -105,12 +133,30 @@ def _record_demo(
         executed = action if disturb is None else disturb(action)
         poses = robot.object_poses()
         # written while the renderer draws the next images
-        write = partial(_write_step, robot, writer, observation, poses, action, executed)
+        write = partial(write_step, robot, writer, observation, poses, action, executed)
         result = robot.step(executed, meanwhile=write)
         observation, flags = result.observation, result.flags
         if result.success:
             return Outcome(success=True)
     return Outcome(success=False, failure=failure_kind(flags))
+
+
+def _record_aggregated(
+    robot: SimRobot,
+    writer: EpisodeWriter,
+    job: Job,
+    rng: np.random.Generator,
+    observation: Observation,
+    policy: Policy,
+) -> Outcome:
+    if job.perturb and rng.random() < AGGREGATED_START_SHARE:
+        random_start(robot.env, ArmPoser(robot.env), rng)
+        observation = robot.observe()
+    turns = Turns(rng, job.policy_share)
+    outcome, driven = record_aggregated(robot, writer, observation, policy, turns, job.count)
+    facts = {"policy": job.driver, "policy_share": job.policy_share, "policy_steps": driven}
+    writer.annotate({AGGREGATED_KEY: facts})
+    return outcome
 
 
 def _record_stills(robot: SimRobot, writer: EpisodeWriter, job: Job, rng: np.random.Generator) -> Outcome:
@@ -120,26 +166,5 @@ def _record_stills(robot: SimRobot, writer: EpisodeWriter, job: Job, rng: np.ran
         stamp_ns = EPISODE_START_NS + number * STILLS_SPACING_NS
         observation = robot.observe(stamp_ns)
         writer.write_instruction(stamp_ns, observation.instruction)
-        _write_step(robot, writer, observation, robot.object_poses(), expert(), None)
+        write_step(robot, writer, observation, robot.object_poses(), expert(), None)
     return Outcome(success=True)
-
-
-def _write_step(
-    robot: SimRobot,
-    writer: EpisodeWriter,
-    observation: Observation,
-    poses: Poses,
-    action: ActionStep,
-    executed: ActionStep | None,
-) -> None:
-    """Write an observation, the poses behind it, the expert's answer and what was carried out instead."""
-    stamp_ns = observation.stamp_ns
-    for frame in observation.frames.values():
-        writer.write_frame(frame, robot.intrinsics(frame))
-    if observation.state is not None:
-        writer.write_state(observation.state)
-    if poses:
-        writer.write_transforms(stamp_ns, poses)
-    writer.write_action(stamp_ns, action)
-    if executed is not None:
-        writer.write_action(stamp_ns, executed, executed=True)

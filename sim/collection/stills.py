@@ -14,7 +14,7 @@ from scipy.spatial.transform import Rotation
 
 from spatialbot_sim.experts.pick_place import TOOL_DOWN, PickPlaceState, spatial_state
 from spatialbot_sim.task.ground_truth import pose_of
-from spatialbot_sim.task.scene import OBJECT_REGION_M, Family
+from spatialbot_sim.task.specs import OBJECT_REGION_M, Family, Role
 from spatialbot_sim.task.workplace import HOME_RAD, MAX_OPENING_M
 
 MODES = {"free": 0.3, "above": 0.15, "around": 0.2, "carried": 0.15, "over_board": 0.15, "released": 0.05}
@@ -41,6 +41,18 @@ class ArmPoser:
             rotation: orientation of the tool.
             opening_m: distance between the fingers.
         """
+        arm_rad = self._solve(tool_m, rotation)
+        if arm_rad is None:
+            return False
+        self._env.agent.reset(np.concatenate([arm_rad, [opening_m / 2] * 2]).astype(np.float32))
+        return True
+
+    def reaches(self, tool_m: np.ndarray, rotation: Rotation) -> bool:
+        """Whether the arm could be at a tool pose; it stays where it is."""
+        return self._solve(tool_m, rotation) is not None
+
+    def _solve(self, tool_m: np.ndarray, rotation: Rotation) -> np.ndarray | None:
+        """(7,) joint angles within their limits; None where there are none."""
         base = pose_of(self._env.agent.robot)
         pose = base.inv() * sapien.Pose(tool_m, rotation.as_quat(scalar_first=True))
         joints, found, _ = self._model.compute_inverse_kinematics(
@@ -48,10 +60,8 @@ class ArmPoser:
         )
         limits = self._env.agent.robot.get_qlimits()[0, :7].cpu().numpy()
         if not found or (joints[:7] < limits[:, 0]).any() or (joints[:7] > limits[:, 1]).any():
-            return False
-        joints = np.concatenate([joints[:7], [opening_m / 2] * 2]).astype(np.float32)
-        self._env.agent.reset(joints)
-        return True
+            return None
+        return np.asarray(joints[:7])
 
 
 def random_start(env: Any, poser: ArmPoser, rng: np.random.Generator) -> None:
@@ -61,7 +71,8 @@ def random_start(env: Any, poser: ArmPoser, rng: np.random.Generator) -> None:
 
 
 def random_still(env: Any, poser: ArmPoser, rng: np.random.Generator) -> str:
-    """Put arm, gripper and target object into a random state; returns its kind, one of MODES."""
+    """Ask anew, and put arm, gripper and target into a random state; returns its kind, one of MODES."""
+    env.ask_again(rng)
     while True:
         mode = str(rng.choice(list(MODES), p=list(MODES.values())))
         if _try_still(env, poser, rng, mode):
@@ -137,9 +148,16 @@ def _still_with_object(
 
 
 def _floor(env: Any, tool: np.ndarray) -> float:
-    """Lowest height of the tool over the boards at a place."""
-    over = any((np.abs(tool[:2] - board.xy_m) < 0.09).all() for board in env.scene_spec.boards)
-    return 0.035 if over else 0.02
+    """Lowest height of the tool over the boards, and over what stands there beside the target."""
+    scene = env.scene_spec
+    over = any((np.abs(tool[:2] - board.xy_m) < 0.09).all() for board in scene.boards)
+    heights = [
+        item.height_m + 0.02
+        for item in scene.objects
+        if item.role in (Role.DISTRACTOR, Role.OBSTACLE)
+        and (np.abs(tool[:2] - item.xy_m) < (0.05, 0.13)).all()  # the hand is wide along y
+    ]
+    return max(0.035 if over else 0.02, *heights, 0.0)
 
 
 def _put(env: Any, xy: np.ndarray, height_m: float, yaw_rad: float) -> None:

@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from spatialbot_policy import provenance
 from spatialbot_policy.config import PolicyConfig
 from spatialbot_policy.errors import ServerLost, TaskError
-from spatialbot_policy.provenance import sha256_of
+from spatialbot_sim.evaluation.failures import to_film, with_film
 from spatialbot_sim.evaluation.files import Evaluation, write_files
 from spatialbot_sim.evaluation.log import Entry, EvaluationLog
-from spatialbot_sim.evaluation.plan import EvaluationPlan
+from spatialbot_sim.evaluation.plan import EpisodeJob, EvaluationPlan
 from spatialbot_sim.evaluation.player import PlayerSetup, make_player
-from spatialbot_sim.evaluation.rollout import BASELINES, SERVERS, MakePolicy, connect, make_policy
+from spatialbot_sim.evaluation.rollout import (
+    BASELINES,
+    SERVERS,
+    EpisodeResult,
+    MakePolicy,
+    connect,
+    make_policy,
+)
 from spatialbot_sim.evaluation.together import play_together
 from spatialbot_sim.evaluation.unseen import check_unseen
 from spatialbot_sim.task.contract import contract_for
-from spatialbot_sim.workers import run_jobs
+from spatialbot_sim.workers import Finished, run_jobs
 
 GIVE_UP_AFTER = 5
 """Errors before the first result that stop an evaluation: then it is the machine, not the scene."""
@@ -54,20 +63,38 @@ def evaluate(
     missing = [job for job in wanted if job.key not in log.finished]
     done = len(wanted) - len(missing)
     on_episode(None, done, len(wanted))
-    setup = _setup(plan, configs, make)
-    if plan.batch > 1:
-        ends = play_together(setup, missing, plan.batch, report=report)
-    else:
-        ends = run_jobs(make_player, (setup,), missing, plan.workers, report=report)
-    for finished in ends:
-        job = finished.job
-        entry = Entry(job.policy, job.family, job.seed, finished.result, finished.error or "")
+    setup, commit = _setup(plan, configs, make), provenance.git_commit() or ""
+    for finished in _play(plan, setup, missing, report):
+        job, error = finished.job, finished.error or ""
+        entry = Entry(job.policy, job.family, job.seed, finished.result, error, job.shift, commit)
         log.append(entry)
         done += 1
         on_episode(entry, done, len(wanted))
         _stop_if_hopeless(log)
+    _film_failures(plan, setup, log, report)
     entries = tuple(log.entries[job.key] for job in wanted)
     return write_files(plan, entries, configs, weights, time.monotonic() - started)
+
+
+def _play(
+    plan: EvaluationPlan, setup: PlayerSetup, jobs: Sequence[EpisodeJob], report: Callable[[str], None]
+) -> Iterator[Finished[EpisodeJob, EpisodeResult]]:
+    if plan.batch > 1:
+        return play_together(setup, jobs, plan.batch, report=report)
+    return run_jobs(make_player, (setup,), jobs, plan.workers, report=report)
+
+
+def _film_failures(
+    plan: EvaluationPlan, setup: PlayerSetup, log: EvaluationLog, report: Callable[[str], None]
+) -> None:
+    """Play the first failures of each kind again, with a film."""
+    jobs = to_film(plan, [log.entries[job.key] for job in plan.jobs()])
+    if not jobs:
+        return
+    report(f"playing {len(jobs)} failures again to film them")
+    for finished in _play(plan, replace(setup, video=True), jobs, report):
+        if finished.result is not None:  # an error was reported; the episode keeps its result without a film
+            log.append(with_film(log.entries[finished.job.key], finished.result))
 
 
 def _stop_if_hopeless(log: EvaluationLog) -> None:
@@ -100,7 +127,7 @@ def _check_checkpoints(plan: EvaluationPlan) -> tuple[dict[str, PolicyConfig], d
 def _local(name: str, device: str) -> tuple[PolicyConfig, str]:
     from spatialbot_policy.model.checkpoint import load_checkpoint  # imports torch
 
-    return load_checkpoint(name, device).policy, sha256_of(Path(name) / "model.safetensors")
+    return load_checkpoint(name, device).policy, provenance.sha256_of(Path(name) / "model.safetensors")
 
 
 def _remote(url: str) -> tuple[PolicyConfig, str]:
@@ -120,8 +147,6 @@ def _setup(plan: EvaluationPlan, configs: Mapping[str, PolicyConfig], make: Make
         max_steps=plan.max_steps,
         out=plan.out,
         device=plan.device,
-        # the baselines look at no image: without cameras they are ten times faster
-        render=bool(configs) or plan.video > 0,
         video=plan.video > 0,
         wrist_camera=_WRIST in cameras,
         make=make,

@@ -11,9 +11,12 @@ from typing import Any
 
 from spatialbot_policy.errors import ConfigError
 from spatialbot_sim.evaluation.rollout import EpisodeResult
+from spatialbot_sim.task.shift import Shift
 
-Key = tuple[str, str, int]
+Key = tuple[str, str, str, int]
+"""Policy, shift, family, seed."""
 PLAN, RESULTS = "plan.json", "results.jsonl"
+NOMINAL = Shift.NONE.value
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,8 @@ class Entry:
         seed: of the scene.
         result: None after an error.
         error: the traceback or the worker's exit code, "" after a result.
+        shift: how the scene differed from the nominal one.
+        commit: of the code that played it, "" if unknown.
     """
 
     policy: str
@@ -33,16 +38,19 @@ class Entry:
     seed: int
     result: EpisodeResult | None
     error: str = ""
+    shift: str = NOMINAL
+    commit: str = ""
 
     @property
     def key(self) -> Key:
         """What makes an episode the same."""
-        return (self.policy, self.family, self.seed)
+        return (self.policy, self.shift, self.family, self.seed)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for the files."""
         ended = asdict(self.result) if self.result else {"error": self.error}
-        return {"policy": self.policy, "family": self.family, "seed": self.seed} | ended
+        named = {"policy": self.policy, "shift": self.shift, "family": self.family, "seed": self.seed}
+        return named | ended | {"commit": self.commit}
 
 
 class EvaluationLog:
@@ -108,10 +116,11 @@ class EvaluationLog:
 
 def _entry(data: dict[str, Any]) -> Entry:
     policy, error = data.pop("policy"), data.pop("error", "")
+    shift, commit = data.pop("shift", NOMINAL), data.pop("commit", "")  # older results have neither
     if error:
-        return Entry(policy, data["family"], data["seed"], None, error)
+        return Entry(policy, data["family"], data["seed"], None, error, shift, commit)
     result = EpisodeResult(**data | {"seen": tuple(data["seen"])})
-    return Entry(policy, result.family, result.seed, result)
+    return Entry(policy, result.family, result.seed, result, shift=shift, commit=commit)
 
 
 def _check_same(path: Path, plan: Mapping[str, Any]) -> None:
@@ -119,10 +128,17 @@ def _check_same(path: Path, plan: Mapping[str, Any]) -> None:
         before = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ConfigError(f"cannot read {path}: {error}; choose another --out") from error
-    keys = [key for key in plan if not isinstance(before, dict) or before.get(key) != plan[key]]
+    if not isinstance(before, dict):
+        raise ConfigError(f"{path} is no plan of an evaluation; choose another --out")
+    keys = [key for key in {**plan, **before} if before.get(key) != plan.get(key)]
     if keys:
-        was = before.get(keys[0]) if isinstance(before, dict) else before
+        was, now = (_or_default(values, keys[0]) for values in (before, plan))
         raise ConfigError(
-            f"{path.parent} holds another evaluation: {keys[0]} was {was} and now is {plan[keys[0]]}; "
+            f"{path.parent} holds another evaluation: {keys[0]} was {was} and now is {now}; "
             "choose another --out, or repeat the arguments to go on"
         )
+
+
+def _or_default(plan: Mapping[str, Any], key: str) -> Any:
+    """A value of a plan, which leaves out what has its default."""
+    return plan.get(key, "the default")

@@ -46,6 +46,7 @@ class EpisodeResult:
         seen: the task's signs that were true at some step, e.g. "lifted".
         video: path of the film in the output directory, "" if none was made.
         filmstrip: path of the picture that goes with it.
+        replayed: how it ended when it was played again for the film, "" if in the same way.
     """
 
     seed: int
@@ -58,6 +59,7 @@ class EpisodeResult:
     seen: tuple[str, ...] = ()
     video: str = ""
     filmstrip: str = ""
+    replayed: str = ""
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -83,3 +83,46 @@ class PairedCounts:
         fewer, split = min(self.only_first, self.only_second), self.only_first + self.only_second
         tail = sum(math.comb(split, k) for k in range(fewer + 1)) / 2**split
         return min(1.0, 2 * tail)
+
+
+@dataclass(frozen=True)
+class MeanDifference:
+    """Mean over families of a paired difference, with the ends of its interval."""
+
+    difference: float
+    low: float
+    high: float
+
+
+def mean_difference(families: Iterable[Sequence[float]], confidence: float = 0.95) -> MeanDifference | None:
+    """Mean over families, each counting alike, of the mean paired difference of their scenes.
+
+    The interval is Agresti's and Min's for matched proportions, summed over the families: two scenes are
+    added, spread evenly over the families and the four cells (both, only first, only second, neither).
+    Unlike a bootstrap it has a width where no scene differs, and it needs no random numbers. Where so few
+    scenes stand against the two that the mean itself would lie outside, it reaches up to the mean.
+
+    Source: A. Agresti, Y. Min, Simple improved confidence intervals for comparing matched proportions,
+    Statistics in Medicine 24 (2005).
+
+    Args:
+        families: the differences of each family's scenes in [-1, 1]; families without scenes do not count.
+        confidence: share of such intervals that hold the true mean.
+
+    Returns:
+        None without any scene.
+    """
+    found = [list(family) for family in families if len(family)]
+    if not found:
+        return None
+    centre = variance = 0.0
+    for family in found:
+        scenes = len(family) + 2 / len(found)
+        mean = sum(family) / scenes
+        square = (sum(value * value for value in family) + 1 / len(found)) / scenes
+        centre += mean / len(found)
+        variance += (square - mean * mean) / scenes / len(found) ** 2
+    half = NormalDist().inv_cdf(0.5 + confidence / 2) * math.sqrt(variance)
+    difference = sum(sum(family) / len(family) for family in found) / len(found)
+    low, high = max(-1.0, centre - half), min(1.0, centre + half)
+    return MeanDifference(difference, min(low, difference), max(high, difference))

@@ -1,4 +1,4 @@
-"""An evaluation in figures: success rates with intervals, failures by kind, two policies compared."""
+"""An evaluation in figures: success rates with intervals, failures by kind."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from spatialbot_sim.evaluation.log import Entry
-from spatialbot_sim.evaluation.statistics import PairedCounts, wilson_interval
+from spatialbot_sim.evaluation.log import NOMINAL, Entry
+from spatialbot_sim.evaluation.statistics import wilson_interval
 
 ALL = "all"
-HEADER = ("policy", "family", "success", "rate", "95 % interval", "steps", "failures", "errors")
 
 
 @dataclass(frozen=True)
 class FamilySummary:
-    """Episodes of one policy in one family.
+    """Episodes of one policy in one family and shift.
 
     Attributes:
         policy: checkpoint directory or name of a baseline.
@@ -26,6 +25,7 @@ class FamilySummary:
         failures: the others by kind.
         errors: episodes that the simulator or a worker could not finish; neither success nor failure.
         mean_steps: of the successes, None without one.
+        shift: how the scenes differed from the nominal ones.
     """
 
     policy: str
@@ -35,6 +35,7 @@ class FamilySummary:
     failures: dict[str, int]
     errors: int
     mean_steps: float | None
+    shift: str = NOMINAL
 
     @property
     def rate(self) -> float | None:
@@ -50,31 +51,25 @@ class FamilySummary:
         """Plain data."""
         return asdict(self) | {"rate": self.rate, "wilson_95": list(self.interval)}
 
-    def row(self) -> tuple[str, ...]:
-        """Cells under HEADER."""
-        rate = "-" if self.rate is None else f"{100 * self.rate:.0f} %"
-        interval = " to ".join(f"{100 * end:.1f}" for end in self.interval) + " %"
-        failures = ", ".join(f"{kind} {count}" for kind, count in self.failures.items()) or "-"
-        steps = "-" if self.mean_steps is None else f"{self.mean_steps:.0f}"
-        score = f"{self.successes}/{self.episodes}"
-        return (self.policy, self.family, score, rate, interval, steps, failures, str(self.errors))
-
 
 def summarise(entries: Sequence[Entry], task: str) -> list[FamilySummary]:
-    """One summary for each policy and family in order of appearance; their sum where there are several."""
+    """One summary for each policy, shift and family in order of appearance; the families' sum if several."""
     summaries = []
-    for policy in dict.fromkeys(entry.policy for entry in entries):
-        own = [entry for entry in entries if entry.policy == policy]
+    policies, shifts = (
+        dict.fromkeys(names) for names in zip(*(item.key[:2] for item in entries), strict=True)
+    )
+    for policy, shift in ((policy, shift) for policy in policies for shift in shifts):
+        own = [entry for entry in entries if (entry.policy, entry.shift) == (policy, shift)]
         families = list(dict.fromkeys(entry.family for entry in own))
         for family in families:
             chosen = [entry for entry in own if entry.family == family]
-            summaries.append(_summary(policy, family or task, chosen))
+            summaries.append(_summary(policy, family or task, shift, chosen))
         if len(families) > 1:
-            summaries.append(_summary(policy, ALL, own))
+            summaries.append(_summary(policy, ALL, shift, own))
     return summaries
 
 
-def _summary(policy: str, family: str, entries: Sequence[Entry]) -> FamilySummary:
+def _summary(policy: str, family: str, shift: str, entries: Sequence[Entry]) -> FamilySummary:
     results = [entry.result for entry in entries if entry.result]
     steps = [result.steps for result in results if result.success]
     return FamilySummary(
@@ -85,64 +80,5 @@ def _summary(policy: str, family: str, entries: Sequence[Entry]) -> FamilySummar
         failures=dict(Counter(result.failure for result in results if not result.success).most_common()),
         errors=len(entries) - len(results),
         mean_steps=sum(steps) / len(steps) if steps else None,
+        shift=shift,
     )
-
-
-def compare(entries: Sequence[Entry], first: str, second: str, task: str) -> dict[str, PairedCounts]:
-    """Scene by scene comparison in each family and in ALL, without the scenes that one did not finish."""
-    outcomes = {entry.key: entry.result.success for entry in entries if entry.result}
-    families = list(dict.fromkeys(entry.family for entry in entries))
-    pairs = {
-        family: [
-            (success, outcomes[(second, family, seed)])
-            for (policy, own, seed), success in outcomes.items()
-            if policy == first and own == family and (second, family, seed) in outcomes
-        ]
-        for family in families
-    }
-    counts = {family or task: PairedCounts.count(found) for family, found in pairs.items()}
-    if len(families) > 1:
-        counts[ALL] = PairedCounts.count(pair for found in pairs.values() for pair in found)
-    return counts
-
-
-def comparison_to_json(first: str, second: str, counts: dict[str, PairedCounts]) -> dict[str, Any]:
-    """Plain data of a comparison."""
-    families = {
-        family: asdict(count) | {"difference": count.difference, "mcnemar_p": count.p_value}
-        for family, count in counts.items()
-    }
-    return {"first": first, "second": second, "families": families}
-
-
-def markdown(
-    title: str, summaries: Sequence[FamilySummary], compared: dict[str, Any] | None, facts: dict[str, object]
-) -> str:
-    """The report as Markdown: the table, the comparison if there is one, and how it was measured."""
-    parts = [f"# {title}", table(HEADER, [summary.row() for summary in summaries])]
-    parts.append(
-        "Rates leave errors out; intervals are Wilson's. `steps` is the mean over the successes. "
-        "An error is an episode that the simulator or a worker could not finish."
-    )
-    if compared:
-        parts.append(f"## {compared['first']} against {compared['second']}, scene by scene")
-        rows = [
-            (
-                family,
-                *(str(count[key]) for key in ("both", "only_first", "only_second", "neither")),
-                f"{100 * count['difference']:+.0f} points",
-                f"{count['mcnemar_p']:.3g}",
-            )
-            for family, count in compared["families"].items()
-        ]
-        header = ("family", "both", "only first", "only second", "neither", "difference", "McNemar p")
-        parts.append(table(header, rows))
-    parts.append("## How it was measured")
-    parts.append("\n".join(f"- {name}: {value}" for name, value in facts.items()))
-    return "\n\n".join(parts) + "\n"
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table."""
-    lines = ["| " + " | ".join(row) + " |" for row in (header, ["---"] * len(header), *rows)]
-    return "\n".join(lines)

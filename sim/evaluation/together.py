@@ -10,8 +10,9 @@ from typing import Any
 from spatialbot_policy.types import ActionChunk, Observation, Policy
 from spatialbot_sim.evaluation.film import Film
 from spatialbot_sim.evaluation.plan import EpisodeJob
-from spatialbot_sim.evaluation.player import PlayerSetup, keep_film, make_robot
+from spatialbot_sim.evaluation.player import PlayerSetup, Simulators, keep_film
 from spatialbot_sim.evaluation.rollout import EpisodeResult, play
+from spatialbot_sim.task.robot import SimRobot
 from spatialbot_sim.workers import Finished
 
 End = Finished[EpisodeJob, EpisodeResult]
@@ -64,8 +65,9 @@ class _Seat:
     """A simulator and the episode that is played in it."""
 
     def __init__(self, setup: PlayerSetup) -> None:
-        self._setup, self._robot = setup, make_robot(setup)
-        self._policies: dict[str, Policy] = {}
+        self._setup, self._simulators = setup, Simulators(setup)
+        self._policies: dict[tuple[str, SimRobot], Policy] = {}
+        self._robot: SimRobot
         self._job: EpisodeJob | None = None
         self._playing: Generator[Observation, ActionChunk, EpisodeResult]
         self._film: Film | None = None
@@ -86,7 +88,7 @@ class _Seat:
     @property
     def policy(self) -> Policy:
         """That policy; there is one wherever there is an observation."""
-        return self._policies[self.name]
+        return self._policies[self.name, self._robot]
 
     def begin(self, job: EpisodeJob, attempt: int, table: Sequence[_Seat]) -> None:
         """Begin an episode; what fails here counts as the answer to the first observation."""
@@ -94,9 +96,10 @@ class _Seat:
         self._film = Film() if job.film else None
         self.observation, self.answer = None, None
         try:
-            if job.policy not in self._policies:
-                self._policies[job.policy] = self._make(job.policy, table)
-            self._policies[job.policy].reset()
+            self._robot = self._simulators.robot_for(job)
+            if (job.policy, self._robot) not in self._policies:
+                self._policies[job.policy, self._robot] = self._make(job.policy, table)
+            self.policy.reset()
             self._playing = play(self._robot, job.seed, self._setup.max_steps, job.family, self._film)
             self.observation = next(self._playing)
         except Exception as error:  # the simulator and a policy are foreign code
@@ -125,11 +128,13 @@ class _Seat:
 
     def close(self) -> None:
         """Release the simulator."""
-        self._robot.close()
+        self._simulators.close()
 
     def _make(self, name: str, table: Sequence[_Seat]) -> Policy:
         """A policy; of one that another seat has loaded, one more on the same engine."""
-        known: list[Any] = [seat._policies[name] for seat in table if name in seat._policies]
+        known: list[Any] = [
+            policy for seat in table for (own, _), policy in seat._policies.items() if own == name
+        ]
         if known and hasattr(known[0], "another"):
             return known[0].another()  # type: ignore[no-any-return]
         return self._setup.make(name, self._robot, self._setup.device)

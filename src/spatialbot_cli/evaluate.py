@@ -18,6 +18,7 @@ from spatialbot_policy.errors import TaskError
 if TYPE_CHECKING:
     from spatialbot_sim.evaluation.files import Evaluation
     from spatialbot_sim.evaluation.log import Entry
+    from spatialbot_sim.evaluation.tables import Table as EvaluationTable
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,17 @@ class EvaluateArguments:
     """Instructions as training never words them, or as it does."""
     max_steps: int = 100
     """Control steps until an episode counts as a failure."""
+    shifts: Annotated[tuple[str, ...], tyro.conf.arg(aliases=["--shift"])] = ("none",)
+    """How the scenes differ from those of training: none, colors, sizes, camera, light, depth, all. Several
+    are compared on the same seeds."""
+    shift_episodes: int | None = None
+    """Episodes per family in every shift but none; as many as there when left out."""
+    baselines: bool = False
+    """Play the scenes with the scripted expert and with doing nothing, too."""
     video: int = 2
     """How many episodes of each family to film."""
+    film_failures: int | None = None
+    """How many failures of each kind to film; one when left out, and none with --video 0."""
     workers: int = 2
     """Processes; one for each core is best."""
     device: str = "cpu"
@@ -57,6 +67,7 @@ def main(argv: list[str]) -> int:
     arguments = tyro.cli(EvaluateArguments, args=argv, prog="spatialbot evaluate")
     from spatialbot_sim.evaluation.evaluate import evaluate
     from spatialbot_sim.evaluation.plan import EvaluationPlan
+    from spatialbot_sim.evaluation.rollout import BASELINES
     from spatialbot_sim.task.robot import SPATIAL_TASK
 
     values = dict(vars(arguments))
@@ -64,6 +75,7 @@ def main(argv: list[str]) -> int:
     if len(set(families)) < len(families):
         raise TaskError(f"name each family once, not {list(families)}")
     values["episodes"] = dict.fromkeys(families, arguments.episodes)
+    values["baselines"] = BASELINES if arguments.baselines else ()
     plan = EvaluationPlan(**values)
     console = Console()
     with episode_progress(console) as progress:
@@ -105,26 +117,30 @@ def tell(console: Console) -> Callable[[str], None]:
 
 
 def print_evaluation(console: Console, evaluation: Evaluation) -> None:
-    """Print the tables and where the files are."""
-    from spatialbot_sim.evaluation.summary import HEADER
+    """Print the tables, and where the files are."""
+    from spatialbot_sim.evaluation.tables import FAILURES, SHIFTS
 
-    rows = [summary.row() for summary in evaluation.summaries]
-    shared = len({row[0] for row in rows}) == 1  # one policy needs no column
-    first = 1 if shared else 0
-    table = Table(title=rows[0][0] if shared else None)
-    for name in HEADER[first:]:
-        table.add_column(name, overflow="fold", no_wrap=name in ("success", "rate", "95 % interval"))
-    for row in rows:
-        table.add_row(*row[first:])
-    console.print(table)
-    for family, count in (evaluation.compared or {}).get("families", {}).items():
-        console.print(
-            f"{family}: {100 * count['difference']:+.0f} points; only first {count['only_first']}, "
-            f"only second {count['only_second']}, McNemar p = {count['mcnemar_p']:.3g}"
-        )
+    several = any(found.title == SHIFTS for found in evaluation.tables)  # then the first table is too long
+    for found in evaluation.tables[1 if several else 0 :]:
+        if several or found.title != FAILURES:  # they stand in the first table
+            print_table(console, found)
     for entry in evaluation.entries:
         if entry.result is None:
             last = entry.error.strip().splitlines()[-1]
-            tell(console)(f"error in {entry.family or 'the task'}, seed {entry.seed}: {last}")
+            where = ", ".join(part for part in (entry.family or "the task", entry.shift) if part != "none")
+            tell(console)(f"error in {where}, seed {entry.seed}: {last}")
     for path in evaluation.files:
         tell(console)(str(path))
+
+
+def print_table(console: Console, found: EvaluationTable) -> None:
+    """Print a table; one policy that is the same in each row stands above instead."""
+    policies = {row[0] for row in found.rows} if found.header[0] == "policy" else set()
+    first = 1 if len(policies) == 1 else 0
+    title = ": ".join(part for part in (*(policies if first else ()), found.title) if part)
+    table = Table(title=title or None)
+    for name in found.header[first:]:
+        table.add_column(name, overflow="fold", no_wrap=name in ("success", "rate", "95 % interval"))
+    for row in found.rows:
+        table.add_row(*row[first:])
+    console.print(table)

@@ -6,7 +6,7 @@ import logging
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 from rich.console import Console
@@ -35,6 +35,8 @@ class TrainArguments:
     """Train without depth: the same recipe with `depth_variant: null`, to compare."""
     threads: int = 0
     """CPU threads; 0 takes all cores."""
+    set: Annotated[tuple[str, ...], tyro.conf.arg(metavar="KEY=VALUE")] = ()
+    """Replace further values of the recipe, e.g. `--set schedule.seed=1 model.bin_smoothing=0`."""
     skip_bad: bool = False
     """Leave out conversations that cannot be used, and list them, instead of an error."""
     shard: bool = False
@@ -81,7 +83,7 @@ def _recipe(arguments: TrainArguments) -> Recipe:
     from spatialbot_policy.config import load_yaml
     from spatialbot_training.recipe import Recipe
 
-    recipe = load_yaml(Recipe, arguments.recipe)
+    recipe = load_yaml(Recipe, arguments.recipe, arguments.set)
     if arguments.steps is not None:
         recipe = replace(recipe, schedule=replace(recipe.schedule, steps=arguments.steps))
     if arguments.rgb_only and recipe.policy is not None:

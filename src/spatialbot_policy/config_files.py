@@ -6,7 +6,7 @@ import dataclasses
 import difflib
 import re
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
@@ -41,8 +41,13 @@ _Loader.add_implicit_resolver("tag:yaml.org,2002:float", _EXPONENT, list("-+0123
 _Dumper.add_implicit_resolver("tag:yaml.org,2002:float", _EXPONENT, list("-+0123456789"))
 
 
-def load_yaml(cls: type[T], path: str | Path) -> T:
+def load_yaml(cls: type[T], path: str | Path, changes: Sequence[str] = ()) -> T:
     """Read a configuration dataclass from a YAML file.
+
+    Args:
+        cls: the dataclass.
+        path: of the file.
+        changes: values that replace the file's, as "schedule.steps=100"; the value is YAML too.
 
     Raises:
         ConfigError: no such file, no YAML, an unknown key, a missing key or a value of another type.
@@ -54,7 +59,30 @@ def load_yaml(cls: type[T], path: str | Path) -> T:
         raise ConfigError(f"cannot read {file}: {error}; check the path") from error
     except yaml.YAMLError as error:
         raise ConfigError(f"{file} is not valid YAML: {error}") from error
-    return from_dict(cls, {} if data is None else data, str(file))
+    data = {} if data is None else data
+    for change in changes:
+        _replace(data, change)
+    return from_dict(cls, data, str(file))
+
+
+def _replace(data: object, change: str) -> None:
+    """Set one value of what a file holds, in place; mappings on the way are made where they are missing."""
+    path, equals, text = change.partition("=")
+    *parents, last = path.split(".")
+    if not equals or not all((*parents, last)):
+        raise ConfigError(f"'{change}' changes nothing; write it as key.key=value, e.g. schedule.steps=100")
+    try:
+        value = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
+    except yaml.YAMLError as error:
+        raise ConfigError(f"'{change}': the value is not valid YAML: {error}") from error
+    place = data
+    for key in parents:
+        if not isinstance(place, dict):
+            break
+        place = place.setdefault(key, {})
+    if not isinstance(place, dict):
+        raise ConfigError(f"'{change}': {'.'.join(parents)} holds no keys in the file; leave {last} out")
+    place[last] = value
 
 
 def save_yaml(config: object, path: str | Path) -> None:

@@ -34,6 +34,18 @@ def test_the_demo_writes_a_report_with_pictures_and_a_film(tmp_path, capsys):
     assert [episode["family"] for episode in episodes] == ["pick", "position"]
 
 
+def test_shifts_are_compared_in_a_table_of_their_own(tmp_path, capsys):
+    arguments = ["--checkpoint", "expert", "--episodes", "1", "--shifts", "none", "colors", "--baselines"]
+    more = ["--video", "0", "--workers", "1", "--max-steps", "60"]
+    assert cli.main(["evaluate", "--out", str(tmp_path), *arguments, *more]) == 0
+    told = capsys.readouterr().out
+    assert "Success under each shift" in told and "single shifts" in told and "never_lifted" in told
+    data = json.loads((tmp_path / "evaluation.json").read_text())
+    words = {item["shift"]: item["instruction"] for item in data["episodes"] if item["policy"] == "expert"}
+    assert words["none"] != words["colors"]  # another colour is named
+    assert not (tmp_path / "videos").exists()
+
+
 def test_without_the_shipped_checkpoint_the_demo_says_what_to_do(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert cli.main(["demo"]) == 2
@@ -50,6 +62,8 @@ def test_without_the_shipped_checkpoint_the_demo_says_what_to_do(tmp_path, monke
         (["--checkpoint", "nowhere"], "there is no checkpoint directory nowhere"),
         (["--families", "pick", "pick"], "name each family once"),
         (["--task", "PickCube-v1", "--families", "pick"], "task 'PickCube-v1' has no families"),
+        (["--shift", "training"], "'training' is what training shows and no evaluation"),
+        (["--shifts", "none", "fog"], "unknown shift 'fog'"),
     ],
 )
 def test_bad_requests_are_one_line_and_leave_nothing(tmp_path, capsys, arguments, message):

@@ -67,6 +67,13 @@ def test_a_run_ends_with_a_checkpoint(recipe: dict, tmp_path: Path, capsys: pyte
     assert "going on from step 4" in capsys.readouterr().out
 
 
+def test_values_of_a_recipe_can_be_replaced(recipe: dict, tmp_path: Path) -> None:
+    changes = ("--set", "schedule.steps=2", "schedule.seed=7")
+    assert train(recipe, tmp_path, "--threads", "1", *changes) == 0
+    summary = LocalPolicy.from_checkpoint(tmp_path / "run" / "checkpoint").config.training
+    assert summary["step"] == 2 and summary["recipe"]["schedule"]["seed"] == 7
+
+
 def unknown_key(recipe: dict, data: Path) -> None:
     recipe["schedule"]["stepps"] = recipe["schedule"].pop("steps")
 

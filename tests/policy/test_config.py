@@ -242,3 +242,38 @@ def test_each_disagreement_alone_is_enough(changes, message):
 
 def test_what_may_differ_does():
     POLICY.check_matches(replace(POLICY, max_gap_ms=900, training={"seed": 3}))
+
+
+def test_changes_replace_what_a_file_says_wherever_it_is(tmp_path: Path):
+    file = tmp_path / "recipe.yaml"
+    file.write_text(FULL, encoding="utf-8")
+    before = load_yaml(Recipe, file)
+    changes = ("optimiser.learning_rate=1e-3", "limit=null", "weights.place=4", "datasets=[c]")
+    assert load_yaml(Recipe, file, changes) == replace(
+        before,
+        optimiser=replace(before.optimiser, learning_rate=1e-3),
+        limit=None,
+        weights={**before.weights, "place": 4.0},
+        datasets=(Path("c"),),
+    )
+    file.write_text("name: a\ndatasets: [b]\n", encoding="utf-8")
+    assert load_yaml(Recipe, file, ["optimiser.schedule=constant"]).optimiser.schedule is Schedule.CONSTANT
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("limit", "changes nothing"),
+        ("=3", "changes nothing"),
+        ("optimiser.=3", "changes nothing"),
+        ("limitt=3", "unknown key 'limitt'.*did you mean 'limit'"),
+        ("limit=many", "limit: expected a whole number"),
+        ("limit.a=3", "holds no keys"),
+        ("limit=[", "not valid YAML"),
+    ],
+)
+def test_a_change_that_cannot_be_made_is_refused_by_name(change: str, message: str, tmp_path: Path):
+    file = tmp_path / "recipe.yaml"
+    file.write_text(FULL, encoding="utf-8")
+    with pytest.raises(ConfigError, match=message):
+        load_yaml(Recipe, file, [change])

@@ -19,8 +19,10 @@ import pytest
 from spatialbot_policy.episode import Dataset, EpisodeInfo, EpisodeWriter
 from spatialbot_policy.errors import EpisodeError, TaskError
 from spatialbot_sim.collection.collect import CollectPlan, collect, dataset_config, missing_jobs
+from spatialbot_sim.collection.cost import read_runs, total_cost
 from spatialbot_sim.collection.record import Job, record
 from spatialbot_sim.task.seeds import EVAL_SEEDS
+from spatialbot_sim.workers import Finished
 
 ROOT = Path(__file__).parents[3]
 SMALL = {"families": ("pick", "size"), "demos": 1, "stills": 1, "workers": 1, "first_seed": 40}
@@ -149,7 +151,7 @@ def test_every_episode_of_the_plan_is_there_and_sound(collected):
     for reader in Dataset(out).episodes():
         reader.verify()
         assert reader.info.steps == (16 if reader.info.kind == "stills" else reader.info.steps) > 0
-        assert reader.info.extra == {"perturb": True}
+        assert set(reader.info.extra) == {"perturb", "shift", "objects"} and reader.info.extra["perturb"]
     assert (report.already_there, report.errors, said) == (0, [], [])
     assert sum(report.outcomes.values()) == 4
     assert progress == [(done, 4) for done in range(5)]
@@ -166,7 +168,9 @@ def test_a_second_start_finds_everything_there_and_starts_no_worker(collected, m
     out = collected[0]
     monkeypatch.setattr("spatialbot_sim.workers._Worker.__init__", lambda *_: pytest.fail("a worker started"))
     progress: list[tuple[int, int]] = []
+    runs = read_runs(out)
     again = collect(CollectPlan(out, **SMALL), lambda *counts: progress.append(counts))
+    assert read_runs(out) == runs and again.cost.episodes == 0
     assert again.already_there == 4 and not again.outcomes and progress == [(4, 4)]
 
 
@@ -204,10 +208,35 @@ def test_a_job_done_twice_keeps_the_first_episode(robot, tmp_path):
         record(robot, tmp_path, replace(job, seed=6))
 
 
+def test_the_cost_of_a_run_is_measured_and_kept_with_the_data_set(collected):
+    out, report, _, _ = collected
+    steps = [reader.info.steps for reader in Dataset(out).episodes()]
+    assert (report.cost.episodes, report.cost.frames) == (len(steps), sum(steps))
+    assert report.cost.seconds > 0 and report.cost.core_seconds > 0
+    first = read_runs(out)[0]
+    assert total_cost([first]) == report.cost and first["asked"]["families"] == ["pick", "size"]
+    rows = dict(report.rows())
+    assert rows["frames"] == str(sum(steps)) and int(rows["core-seconds"]) >= 1
+
+
+def test_an_interrupted_run_has_its_cost_too(tmp_path, monkeypatch):
+    def interrupted(*arguments, **options):
+        yield Finished(Job(0, "SpatialPickPlace-v1", "pick", "demo", 0, 1), None, "the worker broke")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("spatialbot_sim.collection.collect.run_jobs", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        collect(CollectPlan(tmp_path, demos=2))
+    (run,) = read_runs(tmp_path)
+    assert run["errors"] == 1 and run["episodes"] == 0 and run["asked"]["demos"] == 2
+
+
 def test_a_job_is_named_for_people():
     job = Job(42, "SpatialPickPlace-v1", "size", "demo", 7, 100)
     assert str(job) == "episode 42 (size demo, seed 7)"
     assert str(Job(0, "PickCube-v1", "", "demo", 7, 100)) == "episode 0 (PickCube-v1 demo, seed 7)"
+    driven = replace(job, driver="ab12", policy_share=0.8)
+    assert str(driven) == "episode 42 (size aggregated, seed 7)"
 
 
 # --- killed ---

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -33,15 +34,28 @@ def test_an_evaluation_goes_on_with_what_is_there(tmp_path):
     filled(tmp_path, entry(1), entry(2))
     again = EvaluationLog(tmp_path, PLAN)
     assert list(again.entries.values()) == [entry(1), entry(2)]
-    assert again.finished == {("expert", "pick", 1), ("expert", "pick", 2)}
+    assert again.finished == {("expert", "none", "pick", 1), ("expert", "none", "pick", 2)}
+
+
+def test_one_scene_in_two_shifts_is_two_episodes(tmp_path):
+    shifted = replace(entry(1), shift="light", commit="c0ffee")
+    filled(tmp_path, entry(1), shifted)
+    assert list(EvaluationLog(tmp_path, PLAN).entries.values()) == [entry(1), shifted]
+
+
+def test_results_from_before_there_were_shifts_are_nominal(tmp_path):
+    filled(tmp_path)
+    old = {name: value for name, value in entry(1).to_json().items() if name not in ("shift", "commit")}
+    (tmp_path / "results.jsonl").write_text(json.dumps(old) + "\n")
+    assert list(EvaluationLog(tmp_path, PLAN).entries.values()) == [entry(1)]
 
 
 def test_an_error_is_kept_but_tried_again_and_replaced(tmp_path):
     filled(tmp_path, entry(1, "worker died (exit code -9)"))
     again = EvaluationLog(tmp_path, PLAN)
-    assert again.finished == set() and again.entries[("expert", "pick", 1)].error
+    assert again.finished == set() and again.entries[entry(1).key].error
     again.append(entry(1))
-    assert EvaluationLog(tmp_path, PLAN).entries == {("expert", "pick", 1): entry(1)}
+    assert EvaluationLog(tmp_path, PLAN).entries == {entry(1).key: entry(1)}
 
 
 @given(cut=st.integers(1, 60))
@@ -61,6 +75,8 @@ def test_another_plan_is_refused_and_named(tmp_path):
     before = (tmp_path / "plan.json").read_text()
     with pytest.raises(ConfigError, match="max_steps was 100 and now is 50; choose another --out"):
         EvaluationLog(tmp_path, PLAN | {"max_steps": 50})
+    with pytest.raises(ConfigError, match=r"shifts was the default and now is \['all'\]"):
+        EvaluationLog(tmp_path, PLAN | {"shifts": ("all",)})
     assert (tmp_path / "plan.json").read_text() == before
     assert len(EvaluationLog(tmp_path, PLAN).entries) == 1
 

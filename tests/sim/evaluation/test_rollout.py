@@ -14,8 +14,8 @@ from spatialbot_policy.types import ActionChunk, ActionStep, Observation
 from spatialbot_sim.evaluation.guarded import GuardedRobot
 from spatialbot_sim.evaluation.rollout import DoNothingPolicy, ExpertPolicy, make_policy, rollout
 from spatialbot_sim.task.robot import SimRobot
-from spatialbot_sim.task.scene import Role
 from spatialbot_sim.task.seeds import EVAL_SEEDS
+from spatialbot_sim.task.specs import Role
 
 SEED = EVAL_SEEDS.start
 UP = ActionStep(np.array([0.0, 0.0, 0.03]), np.zeros(3), 0.0)
@@ -63,9 +63,9 @@ def test_the_expert_succeeds_and_the_policy_is_reset(blind_robot):
     assert (again.steps, again.seen) == (result.steps, result.seen)
 
 
-def test_doing_nothing_times_out(blind_robot):
+def test_doing_nothing_lifts_nothing_until_time_is_up(blind_robot):
     result = rollout(blind_robot, DoNothingPolicy(), SEED, max_steps=5, family="pick")
-    assert (result.success, result.failure, result.steps) == (False, "timeout", 5)
+    assert (result.success, result.failure, result.steps) == (False, "never_lifted", 5)
 
 
 def test_a_policy_that_says_it_is_done_ends_its_episode(blind_robot):

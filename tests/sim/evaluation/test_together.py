@@ -17,29 +17,32 @@ from spatialbot_sim.evaluation.rollout import make_policy, rollout
 from spatialbot_sim.evaluation.together import play_together
 from spatialbot_sim.task.robot import SPATIAL_TASK, SimRobot
 from spatialbot_sim.task.seeds import EVAL_SEEDS
+from spatialbot_sim.task.shift import Shift, parse_shift
 
 FIRST = EVAL_SEEDS.start
 
 
-def setup(out: Path, make=make_policy, render: bool = False, max_steps: int = 60) -> PlayerSetup:
-    return PlayerSetup(SPATIAL_TASK, "train", max_steps, out, "cpu", render, render, False, make)
+def setup(out: Path, make=make_policy, video: bool = False, max_steps: int = 60) -> PlayerSetup:
+    return PlayerSetup(SPATIAL_TASK, "train", max_steps, out, "cpu", video, False, make)
 
 
 def test_each_episode_ends_as_it_does_alone(tmp_path, blind_robot):
     jobs = [EpisodeJob("expert", "pick", FIRST + number) for number in range(3)]
-    jobs += [EpisodeJob("do-nothing", "position", FIRST)]
+    jobs += [EpisodeJob("do-nothing", "position", FIRST), EpisodeJob("expert", "pick", FIRST, shift="colors")]
     ends = list(play_together(setup(tmp_path), jobs, 2))
     found = {end.job: replace(end.result, seconds=0.0) for end in ends}
     for job in jobs:
         policy = make_policy(job.policy, blind_robot)
+        blind_robot.env.shift = parse_shift(job.shift)
         alone = rollout(blind_robot, policy, job.seed, 60, job.family)
+        blind_robot.env.shift = Shift.NONE
         assert found[job] == replace(alone, seconds=0.0), job
 
 
 @pytest.mark.slow
 def test_a_checkpoint_that_answers_all_at_once_plays_as_it_does_alone(tmp_path, robot):
     jobs = [EpisodeJob("checkpoints/tiny", "pick", FIRST + number) for number in range(3)]
-    ends = list(play_together(setup(tmp_path, render=True, max_steps=100), jobs, 3))
+    ends = list(play_together(setup(tmp_path, max_steps=100), jobs, 3))
     policy = make_policy("checkpoints/tiny", robot)
     found = {end.job.seed: replace(end.result, seconds=0.0) for end in ends}
     for job in jobs:
@@ -49,7 +52,7 @@ def test_a_checkpoint_that_answers_all_at_once_plays_as_it_does_alone(tmp_path, 
 
 def test_a_film_is_made_of_the_right_episode(tmp_path):
     jobs = [EpisodeJob("do-nothing", "pick", FIRST + number, film=number == 1) for number in range(2)]
-    ends = list(play_together(setup(tmp_path, render=True, max_steps=2), jobs, 2))
+    ends = list(play_together(setup(tmp_path, video=True, max_steps=2), jobs, 2))
     videos = {end.job.seed: end.result.video for end in ends}
     assert videos[FIRST] == "" and (tmp_path / videos[FIRST + 1]).stat().st_size > 0
 
