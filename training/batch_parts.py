@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 from spatialbot_policy.errors import ConfigError
 from spatialbot_policy.model import SpatialBotProcessor
 from spatialbot_training.collate import Batch, Pick, collate
-from spatialbot_training.examples import ExampleSource, FrameKey
+from spatialbot_training.examples import ExampleSource, FrameKey, newest_only
 
 
 class Draws(Protocol):
@@ -110,6 +110,7 @@ class BatchParts(Dataset[Part]):
         seed: int,
     ) -> None:
         self._draws, self._sources, self._processor = draws, sources, processor
+        self._frames_alone = [newest_only(source) for source in sources]
         self._sharing, self._steps = sharing, steps
         self._localisation_steps, self._seed = localisation_steps, seed
 
@@ -125,29 +126,30 @@ class BatchParts(Dataset[Part]):
         picks = self._draws.picks(step)
         edges = np.linspace(0, len(picks), self._sharing.parts + 1).astype(int)
         own = picks[edges[number] : edges[number + 1]]
-        batch = collate(own or picks[:1], self._sources, self._processor)
+        localise = step < self._localisation_steps
+        sources = self._frames_alone if localise else self._sources
+        batch = collate(own or picks[:1], sources, self._processor)
         if not own:  # a batch that its token budget cut short: other processes wait, so take part for nothing
             nothing = torch.full_like(batch.targets, float("nan"))
-            batch = replace(batch, weights=torch.zeros_like(batch.weights), targets=nothing)
+            unsaid = torch.full_like(batch.meant, float("nan"))
+            batch = replace(batch, weights=torch.zeros_like(batch.weights), targets=nothing, meant=unsaid)
         elif number:
-            batch = self._without_targets_of(picks[: edges[number]], batch)
+            batch = _without_targets_of(picks[: edges[number]], batch, sources)
         seed = np.random.SeedSequence([self._seed, step, number]).generate_state(1)[0]
-        return Part(batch, step < self._localisation_steps, int(seed))
+        return Part(batch, localise, int(seed))
 
-    def _without_targets_of(self, earlier: Sequence[Pick], batch: Batch) -> Batch:
-        """Ask each frame once in a batch, however many parts show it: so the parts add up to the whole."""
-        if bool(torch.isnan(batch.targets).all()):
-            return batch
-        asked = self._frames(earlier)
-        # collate lays out a batch's frames in this order
-        known = [frame in asked for frame in sorted(self._frames(batch.picks))]
-        targets = batch.targets.clone()
-        targets[torch.tensor(known)] = float("nan")
-        return replace(batch, targets=targets)
 
-    def _frames(self, picks: Sequence[Pick]) -> set[tuple[int, FrameKey]]:
-        return {
-            (pick.source, key)
-            for pick in picks
-            for key in self._sources[pick.source].example(pick.index).frames
-        }
+def _without_targets_of(earlier: Sequence[Pick], batch: Batch, sources: Sequence[ExampleSource]) -> Batch:
+    """Ask each frame once in a batch, however many parts show it: so the parts add up to the whole."""
+    if bool(torch.isnan(batch.targets).all()):
+        return batch
+    asked = _frames(earlier, sources)
+    # collate lays out a batch's frames in this order
+    known = [frame in asked for frame in sorted(_frames(batch.picks, sources))]
+    targets = batch.targets.clone()
+    targets[torch.tensor(known)] = float("nan")
+    return replace(batch, targets=targets)
+
+
+def _frames(picks: Sequence[Pick], sources: Sequence[ExampleSource]) -> set[tuple[int, FrameKey]]:
+    return {(pick.source, key) for pick in picks for key in sources[pick.source].example(pick.index).frames}

@@ -20,20 +20,21 @@ class Sampler:
         store: where the steps are.
         config: how many of each.
         seed: together with a step's number it says which.
-        stills_needed: whether batches of stills alone will be asked for.
+        localise: whether batches of the localisation phase will be asked for.
 
     Raises:
         EpisodeError: the store lacks stills, or demonstrations of `window_steps`, that batches are made of.
     """
 
-    def __init__(self, store: FrameStore, config: DataConfig, seed: int, stills_needed: bool = False) -> None:
+    def __init__(self, store: FrameStore, config: DataConfig, seed: int, localise: bool = False) -> None:
         self._config, self._seed = config, seed
-        self._stills = np.flatnonzero(store.stills)
+        self._stills, self._demos = np.flatnonzero(store.stills), np.flatnonzero(~store.stills)
         self._starts = window_starts(store, config.window_steps)
         weights = np.where(store.actions[self._starts, 6] < 0.5, config.approach_weight, 1.0)
         self._start_weights = np.cumsum(weights) / weights.sum() if len(weights) else weights
         stills = config.stills_per_batch if config.draws_episodes else 0
-        if (stills or stills_needed) and not len(self._stills):
+        stills += config.stills_per_localisation_batch if localise else 0
+        if stills and not len(self._stills):
             raise EpisodeError(
                 "the recipe asks for stills, and the data sets hold none; collect some with "
                 "'spatialbot collect --stills N', or set data.stills_per_batch and "
@@ -44,14 +45,24 @@ class Sampler:
                 f"no demonstration is {config.window_steps} steps long; collect some, or set "
                 "data.windows_per_batch to 0"
             )
+        if localise and config.demonstrations_per_localisation_batch and not len(self._demos):
+            raise EpisodeError(
+                "the data sets hold no demonstration; collect some, or set "
+                "data.demonstrations_per_localisation_batch to 0"
+            )
 
-    def rows(self, step: int, stills_only: bool = False) -> np.ndarray:
-        """(B,) rows of the batch of a step; `stills_only` in the localisation phase."""
+    def rows(self, step: int, localise: bool = False) -> np.ndarray:
+        """(B,) rows of the batch of a step; `localise` in the localisation phase."""
         rng = np.random.default_rng([self._seed, step])
         config = self._config
-        if stills_only:
-            return rng.choice(self._stills, config.stills_per_localisation_batch)
         parts = []
+        if localise:
+            for rows, count in (
+                (self._stills, config.stills_per_localisation_batch),
+                (self._demos, config.demonstrations_per_localisation_batch),
+            ):
+                parts += [rng.choice(rows, count)] if count else []
+            return np.concatenate(parts)
         if config.stills_per_batch:
             parts.append(rng.choice(self._stills, config.stills_per_batch))
         if config.windows_per_batch:
@@ -63,7 +74,7 @@ class Sampler:
 
 @dataclass(frozen=True)
 class RunDraws:
-    """The batches of a run: stills alone in the localisation phase, then the recipe's own.
+    """The batches of a run: single steps in the localisation phase, then the recipe's own.
 
     Attributes:
         sampler: of the episodes, source 0; None when the recipe has none.

@@ -17,7 +17,7 @@ from spatialbot_policy.image_files import ConversationImages, read_picture
 from spatialbot_policy.model import SpatialBotProcessor
 from spatialbot_policy.types import FloatArray, UInt8Array
 from spatialbot_training.conversation_file import ConversationFile
-from spatialbot_training.examples import Example, FrameKey
+from spatialbot_training.examples import Example, FrameFeatures, FrameKey
 
 _log = logging.getLogger(__name__)
 _TOGETHER = 256  # conversations in one call of the tokenizer
@@ -129,6 +129,10 @@ class ConversationExamples:
             if self._decodes(entry, example):
                 return example
         raise ConversationError(f"no conversation of {self.file} can be used" + self._first_reason())
+
+    def features(self, keys: Sequence[FrameKey]) -> FrameFeatures | None:
+        """None: images of conversations are encoded when a batch shows them."""
+        return None
 
     def target(self, key: FrameKey) -> FloatArray | None:
         """Conversations know nothing of where tool and objects are."""

@@ -54,6 +54,7 @@ class DataConfig:
         validation: data sets to measure the open-loop error on; their seeds must not be in `train`.
         stills_per_batch: single images with random arm poses in each batch.
         stills_per_localisation_batch: the same in the localisation phase.
+        demonstrations_per_localisation_batch: beside them, single steps of demonstrations, each as likely.
         windows_per_batch: stretches of demonstrations in each batch.
         window_steps: consecutive steps in a stretch; their histories share frames, each encoded once.
         approach_weight: how much more often a stretch begins where the gripper is open.
@@ -67,6 +68,8 @@ class DataConfig:
         captions: drop the questions' words, as the projector's alignment does.
         skip_bad: leave out conversations that cannot be used, and list them, instead of an error.
         workers: processes that prepare batches in advance; 0 prepares them in the training process.
+        cache_features: encode every step once with the frozen tower, and train on what it sees; needs
+            `parts.vision: frozen` and episodes alone.
 
     Raises:
         ConfigError: a value outside its range, a data set in both lists, or a mixture of unknown names.
@@ -76,6 +79,7 @@ class DataConfig:
     validation: tuple[Path, ...] = ()
     stills_per_batch: int = 64
     stills_per_localisation_batch: int = 96
+    demonstrations_per_localisation_batch: int = 0
     windows_per_batch: int = 8
     window_steps: int = 4
     approach_weight: float = 1.0
@@ -88,9 +92,15 @@ class DataConfig:
     captions: bool = False
     skip_bad: bool = False
     workers: int = 0
+    cache_features: bool = False
 
     def __post_init__(self) -> None:
-        counts = (self.stills_per_batch, self.windows_per_batch, self.stills_per_localisation_batch)
+        counts = (
+            self.stills_per_batch,
+            self.windows_per_batch,
+            self.stills_per_localisation_batch,
+            self.demonstrations_per_localisation_batch,
+        )
         if not self.draws_episodes and not self.batch:
             raise ConfigError(
                 "name at least one train data set, and stills or windows for a batch; or conversations, "
@@ -108,6 +118,11 @@ class DataConfig:
             (source.file for source in self.conversation_validation),
         )
         self._check_mixture()
+        if self.cache_features and (self.conversations or not self.train):
+            raise ConfigError(
+                "data.cache_features encodes the steps of episodes; images of conversations are not kept, so "
+                "train on episodes alone or leave it out"
+            )
 
     def _check_mixture(self) -> None:
         names = [source.name for source in self.conversations]
@@ -135,6 +150,11 @@ class DataConfig:
     def draws_episodes(self) -> bool:
         """Whether batches hold stills and stretches of demonstrations, and nothing of a mixture."""
         return bool(self.train) and not self.batch and self.stills_per_batch + self.windows_per_batch > 0
+
+    @property
+    def localisation_batch(self) -> int:
+        """Steps in each batch of the localisation phase."""
+        return self.stills_per_localisation_batch + self.demonstrations_per_localisation_batch
 
     @property
     def weights(self) -> list[float] | None:

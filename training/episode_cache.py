@@ -18,17 +18,20 @@ import numpy as np
 
 from spatialbot_policy.config import PolicyConfig
 from spatialbot_policy.episode import Dataset, EpisodeReader
+from spatialbot_policy.episodes.aggregated import teaches
 from spatialbot_policy.episodes.decode import transform_rows
 from spatialbot_policy.episodes.file_lock import FileLock
 from spatialbot_policy.errors import CheckpointError, EpisodeError
 from spatialbot_policy.history import history_indices
 from spatialbot_policy.interchange.steps import EpisodeSteps, Step
 from spatialbot_training.frame_store import INDEX_FILE, FrameStore, load_store
+from spatialbot_training.intention import meant_places
 from spatialbot_training.localisation import localisation_targets
+from spatialbot_training.object_facts import OBJECTS_KEY, object_facts
 
 _log = logging.getLogger(__name__)
-_FORMAT = 1
-_UNFINISHED = ".store-"
+_FORMAT = 2
+UNFINISHED = ".store-"
 
 Progress = Callable[[int, int], None]
 
@@ -39,7 +42,7 @@ def open_store(
     cache: Path,
     on_progress: Progress = lambda done, total: None,
 ) -> FrameStore:
-    """Decode successful episodes of the data sets, or map what an earlier call decoded.
+    """Decode the episodes that teach (see `teaches`), or map what an earlier call decoded.
 
     Args:
         datasets: directories of data sets.
@@ -55,9 +58,7 @@ def open_store(
     for directory in datasets:
         dataset = Dataset(directory)
         _check_contract(dataset, policy)
-        readers += [
-            reader for reader in dataset.episodes() if reader.info.outcome and reader.info.outcome.success
-        ]
+        readers += [reader for reader in dataset.episodes() if teaches(reader.info)]
     if not readers:
         names = ", ".join(map(str, datasets))
         raise EpisodeError(
@@ -66,7 +67,7 @@ def open_store(
     place = cache / _fingerprint(readers, policy)
     if not (place / INDEX_FILE).is_file():
         try:
-            with _alone(cache):
+            with alone(cache):
                 if not (place / INDEX_FILE).is_file():
                     _build(readers, policy, place, on_progress)
         except OSError as error:
@@ -109,25 +110,26 @@ def _fingerprint(readers: Sequence[EpisodeReader], policy: PolicyConfig) -> str:
         policy.history_length,
         policy.max_gap_ns,
         [camera.name for camera in policy.cameras],
-        [(reader.info.index, reader.info.checksum, *_relabelled(reader)) for reader in readers],
+        [(reader.info.index, reader.info.checksum, *_changeable(reader)) for reader in readers],
     ]
     if policy.action_space.terminates:
         facts.append("terminate")
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
 
-def _relabelled(reader: EpisodeReader) -> tuple[str, ...]:
-    text = reader.info.relabelled_instruction  # it changes no checksum
-    return () if text is None else (text,)
+def _changeable(reader: EpisodeReader) -> tuple[object, ...]:
+    """What is read of an episode and changes no checksum."""
+    text, objects = reader.info.relabelled_instruction, reader.info.extra.get(OBJECTS_KEY)
+    return tuple(fact for fact in (text, objects) if fact is not None)
 
 
 @contextmanager
-def _alone(cache: Path) -> Iterator[None]:
-    """Let one process at a time decode into a cache, and remove what a killed one left."""
+def alone(cache: Path) -> Iterator[None]:
+    """Let one process at a time write into a cache, and remove what a killed one left."""
     cache.mkdir(parents=True, exist_ok=True)
-    wait = partial(_log.info, "another process decodes episodes into %s; waiting for it", cache)
+    wait = partial(_log.info, "another process writes into %s; waiting for it", cache)
     with FileLock(cache / ".lock", waiting=wait):
-        for unfinished in cache.glob(f"{_UNFINISHED}*"):
+        for unfinished in cache.glob(f"{UNFINISHED}*"):
             shutil.rmtree(unfinished, ignore_errors=True)
         yield
 
@@ -136,7 +138,7 @@ def _build(
     readers: Sequence[EpisodeReader], policy: PolicyConfig, place: Path, on_progress: Progress
 ) -> None:
     """Decode every episode into a folder beside `place`, then give it its name."""
-    work = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=place.parent))
+    work = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=place.parent))
     try:
         instructions = _decode(readers, policy, work, on_progress)
         seeds = [(reader.info.task, reader.info.family, reader.info.seed) for reader in readers]
@@ -185,7 +187,7 @@ def _array(
 ) -> np.memmap:
     """The array of a name, made for the first value; refuses a value of another form."""
     if name not in files:
-        files[name] = _reserve(work / f"{name}.npy", value.dtype, (total, *value.shape))
+        files[name] = reserve_array(work / f"{name}.npy", value.dtype, (total, *value.shape))
     file = files[name]
     if file.shape[1:] != value.shape or not np.can_cast(value.dtype, file.dtype):
         raise EpisodeError(
@@ -195,7 +197,7 @@ def _array(
     return file
 
 
-def _reserve(path: Path, dtype: np.dtype, shape: tuple[int, ...]) -> np.memmap:
+def reserve_array(path: Path, dtype: np.dtype, shape: tuple[int, ...]) -> np.memmap:
     """Map a new array whose blocks are reserved: a full disk is an error here, not a dead process later."""
     values = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
     with open(path, "r+b") as file:
@@ -223,11 +225,13 @@ def _columns(
         raise EpisodeError(f"{reader.path} holds no actions or no robot state; it cannot be learned from")
     stamps = np.array([step.stamp_ns for step in steps], dtype=np.int64)
     transforms = transform_rows({step.stamp_ns: step.transforms for step in steps}, stamps.tolist())
+    tool_pose, facts = np.stack(poses), object_facts(reader.info.extra, str(reader.path))
     columns: dict[str, np.ndarray] = {
         "stamps": stamps,
         "actions": np.stack([action.as_vector() for action in actions]),
         "closure": closure,
-        "targets": localisation_targets(np.stack(poses), closure, transforms),
+        "targets": localisation_targets(tool_pose, closure, transforms, facts),
+        "meant": meant_places(tool_pose, transforms),
         "history": start + history_indices(stamps, policy.history_length, policy.max_gap_ns),
         "episode": np.full(len(steps), number),
         "stills": np.full(len(steps), reader.info.kind == "stills"),

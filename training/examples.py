@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from spatialbot_policy.model import SpatialBotProcessor
+from spatialbot_policy.model.processor import ActionForm
 from spatialbot_policy.pipeline import Pipeline
 from spatialbot_policy.types import FloatArray, UInt8Array
 from spatialbot_training.frame_store import FrameStore
@@ -25,12 +28,26 @@ class Example:
         labels: as many; -100 everywhere but on the answers and their end tokens.
         frames: what the image tokens show, in reading order; a frame may be there several times.
         weight: of this example's losses against those of others.
+        meant: (5,) places that the words mean, as `meant_places` gives them; None where nobody says.
     """
 
     input_ids: tuple[int, ...]
     labels: tuple[int, ...]
     frames: tuple[FrameKey, ...]
     weight: float = 1.0
+    meant: FloatArray | None = None
+
+
+class FrameFeatures(NamedTuple):
+    """What a frozen tower gives for some frames of a source.
+
+    Attributes:
+        values: (K, f, F) float32, of the f tower frames (one for each camera) of each of K frames.
+        images: that each of the K frames has.
+    """
+
+    values: np.ndarray
+    images: int
 
 
 class ExampleSource(Protocol):
@@ -44,6 +61,9 @@ class ExampleSource(Protocol):
 
     def frame(self, key: FrameKey) -> tuple[UInt8Array, ...]:
         """The images of one frame, (H, W, 3) uint8 at the model's size."""
+
+    def features(self, keys: Sequence[FrameKey]) -> FrameFeatures | None:
+        """What the tower gives for frames, where it is known already; None where they are to be encoded."""
 
     def target(self, key: FrameKey) -> FloatArray | None:
         """(A,) localisation answers of one frame; None where there are none."""
@@ -61,12 +81,17 @@ class EpisodeExamples:
         pipeline: writes prompts and prepares images, as in serving.
         processor: turns both into tokens.
         weight: of these examples' losses.
+        encoded: (N, f, F) float32 features of every step by a frozen tower, see `open_features`; None where
+            the tower runs in training.
+        newest_only: fill each history with its newest frame, where only frames and no actions are asked for.
     """
 
     store: FrameStore
     pipeline: Pipeline
     processor: SpatialBotProcessor
     weight: float = 1.0
+    encoded: np.ndarray | None = None
+    newest_only: bool = False
 
     def __len__(self) -> int:
         """Number of steps."""
@@ -75,12 +100,42 @@ class EpisodeExamples:
     def example(self, index: int) -> Example:
         """The step of a row, asked for its action."""
         store = self.store
-        ends = None if store.terminate is None else store.terminate[index : index + 1]
-        bins = self.pipeline.action_space.encode_vectors(store.actions[index : index + 1], ends)
-        question = self.pipeline.question(store.instructions[index])
-        encoded = self.processor.encode_action(question, bins[0], self.pipeline.config.prompt)
-        history = tuple(int(row) for row in store.history[index])
-        return Example(encoded.input_ids, encoded.labels, history, self.weight)
+        filled = self._form(store.instructions[index]).filled(self._tokens[index].tolist())
+        history = store.history[index].tolist()
+        if self.newest_only:
+            history = [index] * len(history)
+        meant = None if store.meant is None else store.meant[index]
+        return Example(filled.input_ids, filled.labels, tuple(history), self.weight, meant)
+
+    @cached_property
+    def _tokens(self) -> np.ndarray:
+        """(N, dimensions) ids of the action tokens of every step."""
+        bins = self.pipeline.action_space.encode_vectors(self.store.actions, self.store.terminate)
+        return self.processor.action_tokens(bins)
+
+    @cached_property
+    def _forms(self) -> dict[str, ActionForm]:
+        return {}
+
+    def _form(self, instruction: str) -> ActionForm:
+        """The tokens around an action, made once for each distinct instruction."""
+        if instruction not in self._forms:
+            question, config = self.pipeline.question(instruction), self.pipeline.config
+            dimensions = config.action_space.dimensions
+            self._forms[instruction] = self.processor.action_form(question, dimensions, config.prompt)
+        return self._forms[instruction]
+
+    def features(self, keys: Sequence[FrameKey]) -> FrameFeatures | None:
+        """What the frozen tower gave for these rows, if it was asked beforehand."""
+        if self.encoded is None:
+            return None
+        return FrameFeatures(self.encoded[[_row(key) for key in keys]], self.images_per_step)
+
+    @property
+    def images_per_step(self) -> int:
+        """Images of all cameras of a step, depth images counted."""
+        config = self.pipeline.config
+        return len(config.cameras) * (1 if config.depth_variant is None else 2)
 
     def frame(self, key: FrameKey) -> tuple[UInt8Array, ...]:
         """The images of a row: by camera, colour before depth."""
@@ -92,11 +147,16 @@ class EpisodeExamples:
 
     def length(self, index: int) -> int:
         """Tokens of the prompt and the answer."""
-        return len(self.example(index).input_ids)
+        return len(self._form(self.store.instructions[index]).encoded.input_ids)
 
     def prompt(self, index: int) -> str:
         """The prompt of a row."""
         return self.pipeline.prompt(self.store.instructions[index])
+
+
+def newest_only(source: ExampleSource) -> ExampleSource:
+    """The same source with each step's own frame alone, for batches that only ask where things are."""
+    return replace(source, newest_only=True) if isinstance(source, EpisodeExamples) else source
 
 
 def _row(key: FrameKey) -> int:

@@ -14,7 +14,7 @@ from spatialbot_policy.pipeline import Pipeline
 from spatialbot_policy.types import Observation, RgbdFrame, UInt8Array
 
 INDEX_FILE = "index.json"
-_ARRAYS = ("stamps", "actions", "closure", "targets", "history", "episode", "stills")
+_ARRAYS = ("stamps", "actions", "closure", "targets", "history", "episode", "stills", "meant")
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,8 @@ class FrameStore:
         seeds: task, family and seed of each episode.
         fingerprint: name of this selection of episodes; another one has another name.
         terminate: (N,) bool flags, for a policy whose actions have one.
+        meant: (N, 5) places that the instruction means, as `meant_places` gives them; None where nobody
+            asks for them.
     """
 
     color: Mapping[str, np.ndarray]
@@ -50,6 +52,7 @@ class FrameStore:
     seeds: list[tuple[str, str, int | None]]
     fingerprint: str
     terminate: np.ndarray | None = None
+    meant: np.ndarray | None = None
 
     def __len__(self) -> int:
         """Number of steps."""
@@ -79,7 +82,8 @@ def load_store(place: Path) -> FrameStore:
     """
     try:
         index = json.loads((place / INDEX_FILE).read_text(encoding="utf-8"))
-        arrays = {path.stem: np.load(path, mmap_mode="r") for path in sorted(place.glob("*.npy"))}
+        # as plain arrays over the mapped files: a row of a np.memmap costs ten times as much
+        arrays = {path.stem: np.asarray(np.load(path, mmap_mode="r")) for path in place.glob("*.npy")}
         return FrameStore(
             color=_by_camera(arrays, "color-"),
             depth_mm=_by_camera(arrays, "depth-"),

@@ -1,7 +1,10 @@
 """Where things are, as an auxiliary question: a linear head on the vision tower answers it in training only.
 
 Imitation alone confuses object and gripper, which are in one place in most frames. Being asked for both, and
-for the boards, on stills with random arm poses, the tower learns to tell them apart. The head does not ship.
+for the boards, on stills with random arm poses, the tower learns to tell them apart. Everything but the tool
+is asked for as seen from the tool: a moved camera blurs places, not differences. And it is asked which of the
+objects is nearest, tallest and so on, so that the answers to an instruction's words can be read from the
+features. The head does not ship.
 """
 
 from __future__ import annotations
@@ -13,21 +16,48 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from spatialbot_training.object_facts import ObjectFacts
+
 _CENTRE_M = np.array([0.6, 0.0, 0.1])
-_SCALE_M = 0.1
+SCALE_M = 0.1
+_SIZE_SCALE_M, _USUAL_HEIGHT_M, _USUAL_RADIUS_M = 0.01, 0.06, 0.026
+_VISIBLE_M = 0.003  # a smaller difference in size makes no object the tallest
+PLACES = ("leftmost", "middle", "rightmost")
+RELATIONS = ("nearest", "farthest", "tallest", "shortest", "widest", "narrowest", "real")
 NAMES: tuple[str, ...] = (
     *(f"tool_{axis}" for axis in "xyz"),
     "closure",
     *(f"board_{side}_{axis}" for side in ("left", "right") for axis in "xy"),
-    *(f"object_{place}_{axis}" for place in ("leftmost", "middle", "rightmost") for axis in "xyz"),
+    *(f"object_{place}_{axis}" for place in PLACES for axis in "xyz"),
     *(f"only_object_{axis}" for axis in "xyz"),
+    *(f"{fact}_{place}" for place in PLACES for fact in ("height", "radius", "is_real")),
+    *(f"{relation}_{axis}" for relation in RELATIONS for axis in "xyz"),
+    *(f"obstacle_{axis}" for axis in "xyz"),
+    "height_obstacle",
 )
-"""One number each, in the robot base frame; objects are ordered as the robot sees them, pictures included."""
+"""One number each. Positions are relative to the tool in the robot base frame, the tool's own to a point
+above the table; objects are ordered as the robot sees them, pictures included."""
 _NOT_OBJECTS = {"target", "goal", "board_left", "board_right", "obstacle"}
+_PLACE = {name: column for column, name in enumerate(NAMES)}
+_GROUPS = {
+    "tool": slice(0, 3),
+    "closure": slice(3, 4),
+    "boards": slice(4, 8),
+    "objects": slice(8, 17),
+    "relations": slice(_PLACE["nearest_x"], _PLACE["obstacle_x"]),
+    "obstacle": slice(_PLACE["obstacle_x"], len(NAMES)),
+}
+# Millimetres of a unit; of closure, percent.
+_UNIT_MM = np.array(
+    [1000 * (_SIZE_SCALE_M if name.startswith(("height_", "radius_")) else SCALE_M) for name in NAMES]
+)
 
 
 def localisation_targets(
-    tool_pose: np.ndarray, closure: np.ndarray, transforms: Mapping[str, np.ndarray]
+    tool_pose: np.ndarray,
+    closure: np.ndarray,
+    transforms: Mapping[str, np.ndarray],
+    facts: Mapping[str, ObjectFacts] | None = None,
 ) -> np.ndarray:
     """Answers for every step of an episode.
 
@@ -36,39 +66,112 @@ def localisation_targets(
         closure: (T,) of the gripper.
         transforms: name to (T, 7) poses; those of SpatialPickPlace, or none for other recordings. Rows of
             NaN where a step lacks the object.
+        facts: role and size of objects, by the names of their transforms; what needs those of an object
+            without any has no answer.
 
     Returns:
-        (T, len(NAMES)) float32 in units of 0.1 m around the table's centre; NaN where there is no answer.
+        (T, len(NAMES)) float32, NaN where there is no answer: the tool in units of 0.1 m around a point above
+        the table, other positions minus the tool's in units of 0.1 m, heights and radii in units of 0.01 m
+        around 0.06 and 0.026 m, 1 or 0 for what is real or a picture. A picture has no height and no radius.
     """
-    steps = len(tool_pose)
-    answers = np.full((steps, len(NAMES)), np.nan, dtype=np.float32)
-    answers[:, 0:3] = _scaled(tool_pose)
+    known = {} if facts is None else facts
+    answers = np.full((len(tool_pose), len(NAMES)), np.nan, dtype=np.float32)
+    answers[:, 0:3] = (tool_pose[:, :3] - _CENTRE_M) / SCALE_M
     answers[:, 3] = closure
     for column, side in ((4, "left"), (6, "right")):
         if f"board_{side}" in transforms:
-            answers[:, column : column + 2] = _scaled(transforms[f"board_{side}"])[:, :2]
-    objects = [_scaled(poses) for name, poses in transforms.items() if name not in _NOT_OBJECTS]
-    if objects:
-        _answer_objects(answers, np.stack(objects, axis=1))
+            answers[:, column : column + 2] = from_tool(tool_pose, transforms[f"board_{side}"])[:, :2]
+    names = [name for name in transforms if name not in _NOT_OBJECTS and not _in_the_way(name, known)]
+    if names:
+        places = np.stack([from_tool(tool_pose, transforms[name]) for name in names], axis=1)
+        sizes = np.array([_sizes(known.get(name)) for name in names])
+        _answer_objects(answers, places, np.broadcast_to(sizes, (len(places), *sizes.shape)))
+    for name in transforms:
+        if _in_the_way(name, known):
+            column = _PLACE["obstacle_x"]
+            answers[:, column : column + 3] = from_tool(tool_pose, transforms[name])
+            height = np.where(np.isfinite(answers[:, column]), _sizes(known.get(name))[0], np.nan)
+            answers[:, column + 3] = _height(height)
     return answers
 
 
-def _answer_objects(answers: np.ndarray, places: np.ndarray) -> None:
-    """Fill in the objects' answers from (T, objects, 3); a step that lacks an object has NaN there."""
-    order = np.argsort(-places[:, :, 1], axis=1)  # y points to the robot's left; NaN goes last
-    places = np.take_along_axis(places, order[:, :, None], axis=1)
-    count = np.isfinite(places[:, :, 1]).sum(axis=1)
+def from_tool(tool_pose: np.ndarray, poses: np.ndarray) -> np.ndarray:
+    """(T, 7) poses -> (T, 3) their positions minus the tool's, in units of 0.1 m."""
+    return np.asarray((poses[:, :3] - tool_pose[:, :3]) / SCALE_M)
+
+
+def _in_the_way(name: str, facts: Mapping[str, ObjectFacts]) -> bool:
+    return name == "obstacle" or (name in facts and facts[name].role == "obstacle")
+
+
+def _sizes(facts: ObjectFacts | None) -> tuple[float, float, float]:
+    """Height and radius in metres, and whether it is real; NaN where unknown."""
+    if facts is None:
+        return np.nan, np.nan, np.nan
+    return (facts.height_m, facts.radius_m, 1.0) if facts.real else (np.nan, np.nan, 0.0)
+
+
+def _height(height_m: np.ndarray) -> np.ndarray:
+    return np.asarray((height_m - _USUAL_HEIGHT_M) / _SIZE_SCALE_M)
+
+
+def _answer_objects(answers: np.ndarray, places: np.ndarray, sizes: np.ndarray) -> None:
+    """Fill in the objects' answers; a step that lacks an object has NaN in its place.
+
+    Args:
+        answers: (T, len(NAMES)).
+        places: (T, objects, 3) from the tool.
+        sizes: (T, objects, 3) height, radius and whether it is real.
+    """
+    order = np.argsort(-places[:, :, 1], axis=1)[:, :, None]  # y points to the robot's left; NaN goes last
+    places, sizes = np.take_along_axis(places, order, axis=1), np.take_along_axis(sizes, order, axis=1)
+    present = np.isfinite(places[:, :, 1])
+    sizes = np.where(present[:, :, None], sizes, np.nan)
+    count = present.sum(axis=1)
     steps = np.arange(len(places))
-    odd, single = count % 2 == 1, count == 1
-    answers[:, 8:11] = places[:, 0]
-    answers[odd, 11:14] = places[steps, count // 2][odd]
-    answers[:, 14:17] = places[steps, np.maximum(count, 1) - 1]
-    answers[single, 17:20] = places[single, 0]
+    radii = (sizes[:, :, 1] - _USUAL_RADIUS_M) / _SIZE_SCALE_M
+    shown = np.stack([_height(sizes[:, :, 0]), radii, sizes[:, :, 2]], axis=2)
+    first, last = np.zeros_like(count), np.maximum(count, 1) - 1
+    wanted = ((first, count > 0), (count // 2, count % 2 == 1), (last, count > 0))  # as in PLACES
+    for number, (chosen, asked) in enumerate(wanted):
+        at, fact = 8 + 3 * number, _PLACE["height_leftmost"] + 3 * number
+        answers[asked, at : at + 3] = places[steps, chosen][asked]
+        answers[asked, fact : fact + 3] = shown[steps, chosen][asked]
+    answers[count == 1, 17:20] = places[count == 1, 0]
+    _answer_relations(answers, places, sizes, present)
 
 
-def _scaled(poses: np.ndarray) -> np.ndarray:
-    """(T, 7) poses -> (T, 3) positions in the answers' units."""
-    return np.asarray((poses[:, :3] - _CENTRE_M) / _SCALE_M)
+def _answer_relations(
+    answers: np.ndarray, places: np.ndarray, sizes: np.ndarray, present: np.ndarray
+) -> None:
+    """Fill in which object is nearest, tallest and so on; the arguments are those of `_answer_objects`."""
+    real = sizes[:, :, 2]
+    facts = ~(present & np.isnan(real)).any(axis=1)
+    single = (real == 1).sum(axis=1) == 1
+    always = np.ones(len(places), dtype=bool)
+    asked = {
+        "nearest": (-places[:, :, 0], -1.0, always),
+        "farthest": (places[:, :, 0], -1.0, always),
+        "tallest": (sizes[:, :, 0], _VISIBLE_M, facts),
+        "shortest": (-sizes[:, :, 0], _VISIBLE_M, facts),
+        "widest": (sizes[:, :, 1], _VISIBLE_M, facts),
+        "narrowest": (-sizes[:, :, 1], _VISIBLE_M, facts),
+        "real": (real, 0.5, facts & single),
+    }
+    for relation, (values, gap, answerable) in asked.items():
+        best, lead = _extreme(values)
+        chosen = answerable & (lead > gap)
+        column = _PLACE[f"{relation}_x"]
+        answers[chosen, column : column + 3] = places[np.arange(len(places)), best][chosen]
+
+
+def _extreme(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The largest of each row of (T, objects), and how far it is ahead of the next; NaN without a next."""
+    if values.shape[1] < 2:
+        return np.zeros(len(values), dtype=int), np.full(len(values), np.nan)
+    order = np.argsort(-values, axis=1)
+    first, second = (np.take_along_axis(values, order[:, [place]], axis=1)[:, 0] for place in (0, 1))
+    return order[:, 0], first - second
 
 
 class LocalisationHead(nn.Module):
@@ -96,9 +199,8 @@ def localisation_loss(answers: Tensor, targets: Tensor) -> Tensor:
 def localisation_errors_mm(answers: np.ndarray, targets: np.ndarray) -> dict[str, float]:
     """Median absolute error of each group of answers in millimetres (closure in percent)."""
     gap = np.abs(answers - targets)
-    groups = {"tool": slice(0, 3), "closure": slice(3, 4), "boards": slice(4, 8), "objects": slice(8, 17)}
     return {
-        name: float(np.nanmedian(gap[:, columns])) * 1000 * _SCALE_M
-        for name, columns in groups.items()
+        name: float(np.nanmedian(gap[:, columns] * _UNIT_MM[columns]))
+        for name, columns in _GROUPS.items()
         if np.isfinite(gap[:, columns]).any()
     }

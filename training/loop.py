@@ -57,8 +57,8 @@ class Loop(transformers.Trainer):
         self.learner = learner
         self.first_step = 0
         self._parts: BatchParts | None = None
-        self._totals = Totals(1.0, 1.0)
-        self._sums = [0.0, 0.0]
+        self._totals = Totals(1.0, 1.0, 1.0)
+        self._sums = [0.0] * len(self._totals)
         self._norm = 0.0
         self.create_optimizer()
 
@@ -69,10 +69,12 @@ class Loop(transformers.Trainer):
 
     def figures(self) -> Figures:
         """Losses and gradient's norm of the step just taken, over all processes."""
-        answer, where = self._processes.sum(self._sums)
+        answer, where, meant = self._processes.sum(self._sums)
         figures = {"loss/answer": answer}
         if self.learner.head is not None:
             figures["loss/localisation"] = where
+        if self.learner.intention is not None:
+            figures["loss/intention"] = meant
         return {**figures, "grad_norm": self._norm}
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
@@ -108,7 +110,7 @@ class Loop(transformers.Trainer):
         parts = [part for _, part in zip(range(num_batches), epoch_iterator, strict=False)]
         own = [self.learner.totals(part.batch, part.localise_only) for part in parts]
         sums = self._processes.sum([sum(column) for column in zip(*own, strict=True)])
-        self._totals, self._sums = Totals(*sums), [0.0, 0.0]
+        self._totals, self._sums = Totals(*sums), [0.0] * len(sums)
         return parts, None
 
     def _prepare_inputs(self, inputs: Any) -> Part:
@@ -121,11 +123,14 @@ class Loop(transformers.Trainer):
         # dropout, where a recipe asks for it, is a function of seed, step and part as the batch is
         torch.manual_seed(inputs.seed)
         with torch.autocast(self.args.device.type, torch.bfloat16, enabled=self._schedule.bf16):
-            answer, where = model(inputs.batch, inputs.localise_only, self._totals)
-        for place, value in enumerate((answer, where)):
+            losses = model(inputs.batch, inputs.localise_only, self._totals)
+        weights = (1.0, self._schedule.localisation_weight, self._schedule.intention_weight)
+        total = torch.zeros_like(losses[0])
+        for place, (value, weight) in enumerate(zip(losses, weights, strict=False)):
             self._sums[place] += float(value.detach())
+            total = total + weight * value
         # processes average their gradients, and the totals are over all of them
-        return (answer + self._schedule.localisation_weight * where) * self._processes.count
+        return total * self._processes.count
 
     def floating_point_ops(self, inputs: Any) -> int:
         """Not counted: the estimate that transformers makes knows nothing of image tokens gathered twice."""

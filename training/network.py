@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 from collections.abc import Iterable, Mapping
+from typing import Any, cast
 
 from huggingface_hub.errors import StrictDataclassError
 from transformers import CONFIG_MAPPING, PreTrainedTokenizerFast
@@ -23,6 +24,7 @@ from spatialbot_policy.model.checkpoint import load_conversation
 from spatialbot_policy.model.tokenizer import load_tokenizer
 from spatialbot_training.new_actions import add_actions
 from spatialbot_training.recipe import Recipe
+from spatialbot_training.tower_start import take_tower
 
 Network = tuple[SpatialBotForActionPrediction, SpatialBotProcessor]
 
@@ -40,6 +42,7 @@ def build_network(recipe: Recipe, corpus: Iterable[str]) -> Network:
     """
     made = _fresh(recipe, corpus) if recipe.start.checkpoint is None else _from_checkpoint(recipe)
     made[0].config.action_decoding = recipe.model.action_decoding
+    cast(Any, made[0].language_model).set_attn_implementation(recipe.model.attention)
     return made
 
 
@@ -51,13 +54,16 @@ def _fresh(recipe: Recipe, corpus: Iterable[str]) -> Network:
         half = recipe.parts.frozen_dtype == "bfloat16" and recipe.parts.language != "full"
         start = StartWeights(recipe.start.language, recipe.start.vision, bfloat16=half)
     try:
-        return build_model(size, recipe.policy, _tokenizer(recipe, corpus), start)
+        made = build_model(size, recipe.policy, _tokenizer(recipe, corpus), start)
     except SpatialBotError:
         raise
     except (TypeError, ValueError, RuntimeError, ZeroDivisionError, StrictDataclassError) as error:
         raise ConfigError(
             f"the recipe's model gives no network: {error}; mend model.vision or model.text"
         ) from error
+    if recipe.start.tower is not None:
+        take_tower(made[0], recipe.start.tower)
+    return made
 
 
 def _from_checkpoint(recipe: Recipe) -> Network:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import torch
 from spatialbot_policy.action_space import ACTION_NAMES, ActionSpace
 from spatialbot_training.collate import Pick, collate
 from spatialbot_training.examples import EpisodeExamples
+from spatialbot_training.frame_store import FrameStore
+from spatialbot_training.intention import intention_figures
 from spatialbot_training.learner import Learner
 from spatialbot_training.localisation import localisation_errors_mm
 
@@ -35,11 +38,15 @@ class _Answers:
         actions: (R, 7) decoded actions.
         located: (F, A) localisation answers; None of a learner without a head for them.
         targets: (F, A) right localisation answers.
+        intended: (R, 5) answers to what the words mean; None of a learner without a head for them.
+        meant: (R, 5) right answers to it.
     """
 
     actions: np.ndarray
     located: np.ndarray | None
     targets: np.ndarray
+    intended: np.ndarray | None
+    meant: np.ndarray
 
 
 @torch.no_grad()
@@ -48,28 +55,50 @@ def validate(learner: Learner, source: EpisodeExamples) -> tuple[dict[str, float
 
     Returns:
         figures (median absolute error of dx, dy, dz in millimetres, share of right gripper answers, on
-        demonstrations and on stills; localisation errors in millimetres), and an example to plot.
+        demonstrations and on stills; localisation errors in millimetres; how well the words are understood,
+        on both and over all), and an example to plot.
     """
     learner.eval()
     store = source.store
     stills = np.flatnonzero(store.stills)
     selections = {
-        "demo": np.flatnonzero(~store.stills)[:_MOST_DEMO_STEPS],
+        "demo": demo_rows(store),
         "stills": stills[:: max(1, len(stills) // _MOST_STILLS)],
     }
     report: dict[str, float] = {}
+    said: list[_Answers] = []
     example = OpenLoopExample(np.zeros((0, 7)), np.zeros((0, 7)), np.zeros(0, dtype=np.int64))
     for name, rows in selections.items():
         if not len(rows):
             continue
         answers = _ask(learner, source, rows)
+        said.append(answers)
         recorded = np.asarray(store.actions[rows])
         figures = _figures(answers, recorded, source.pipeline.action_space)
         report |= {f"{name}/{key}": value for key, value in figures.items()}
         if name == "demo":
             starts = np.flatnonzero(np.diff(store.episode[rows], prepend=-1))
             example = OpenLoopExample(answers.actions, recorded, starts)
-    return report, example
+    return report | _understood(said), example
+
+
+def demo_rows(store: FrameStore) -> np.ndarray:
+    """(R,) steps of demonstrations that are asked: as many whole ones as fit, from all over the store."""
+    demos = np.flatnonzero(~store.stills)
+    episodes, lengths = np.unique(store.episode[demos], return_counts=True)
+    if not len(episodes):
+        return demos
+    count = min(len(episodes), max(1, int(_MOST_DEMO_STEPS / lengths.mean())))
+    chosen = episodes[np.linspace(0, len(episodes) - 1, count).astype(int)]
+    return demos[np.isin(store.episode[demos], chosen)][:_MOST_DEMO_STEPS]
+
+
+def _understood(said: Sequence[_Answers]) -> dict[str, float]:
+    """How well the words are understood in all these answers together; nothing without a head for it."""
+    intended = [answers.intended for answers in said if answers.intended is not None]
+    if not intended:
+        return {}
+    return intention_figures(np.concatenate(intended), np.concatenate([answers.meant for answers in said]))
 
 
 def _figures(answers: _Answers, recorded: np.ndarray, space: ActionSpace) -> dict[str, float]:
@@ -79,6 +108,7 @@ def _figures(answers: _Answers, recorded: np.ndarray, space: ActionSpace) -> dic
     error_mm = np.abs(answers.actions - reachable)[:, :3] * 1000
     figures = {f"{axis}_mm": float(np.median(error_mm[:, i])) for i, axis in enumerate(ACTION_NAMES[:3])}
     figures["gripper_right"] = float(np.mean((answers.actions[:, 6] > 0.5) == (recorded[:, 6] > 0.5)))
+    figures |= _understood([answers])
     if answers.located is None:
         return figures
     errors = localisation_errors_mm(answers.located, answers.targets)
@@ -89,19 +119,26 @@ def _ask(learner: Learner, source: EpisodeExamples, rows: np.ndarray) -> _Answer
     """Let the learner answer these steps, some at a time."""
     space = source.pipeline.action_space
     device = next(learner.parameters()).device
-    actions, located, targets = [], [], []
+    actions, located, targets, intended, meant = [], [], [], [], []
     for start in range(0, len(rows), _CHUNK):
         chunk = rows[start : start + _CHUNK].tolist()
         batch = collate([Pick(0, row) for row in chunk], [source], source.processor)
         prompts = source.processor([source.prompt(row) for row in chunk])
         inputs = {name: prompts[name].to(device) for name in ("input_ids", "attention_mask")}
-        bins, where = learner.answer(batch.to(device), inputs)
-        actions.append(space.decode_vectors(bins.cpu().numpy()))
+        said = learner.answer(batch.to(device), inputs)
+        actions.append(space.decode_vectors(said.bins.cpu().numpy()))
         targets.append(batch.targets.numpy())
-        if where is not None:
-            located.append(where.cpu().numpy())
+        meant.append(batch.meant.numpy())
+        if said.located is not None:
+            located.append(said.located.cpu().numpy())
+        if said.meant is not None:
+            intended.append(said.meant.cpu().numpy())
     return _Answers(
-        np.concatenate(actions), np.concatenate(located) if located else None, np.concatenate(targets)
+        np.concatenate(actions),
+        np.concatenate(located) if located else None,
+        np.concatenate(targets),
+        np.concatenate(intended) if intended else None,
+        np.concatenate(meant),
     )
 
 

@@ -15,6 +15,7 @@ from torch import nn
 
 from spatialbot_policy.errors import ConfigError
 from spatialbot_policy.model import SpatialBotForActionPrediction
+from spatialbot_policy.model.vision_tower import as_tower
 
 Way = Literal["frozen", "lora", "full"]
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -25,7 +26,8 @@ class PartsConfig:
     """How each part of the model learns.
 
     Attributes:
-        vision: the vision tower.
+        vision: the vision tower. Where the convolutional one is frozen, the linear layer from its frame
+            features to its tokens counts with the projector.
         projector: the projector.
         language: the language model with its embeddings and head.
         frozen_dtype: in which the frozen weights of language model and pretrained towers are held;
@@ -86,6 +88,9 @@ def prepare_parts(model: SpatialBotForActionPrediction, parts: PartsConfig, lora
     """
     for name, way in _ways(parts).items():
         getattr(model, name).requires_grad_(way == "full")
+    if parts.vision == "frozen":
+        for layer in as_tower(model.vision_tower).token_layers():
+            layer.requires_grad_(parts.projector == "full")
     hold_frozen(model, parts)
     for path in adapted_paths(model, parts):
         config = _lora_config(model, path, lora)

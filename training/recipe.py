@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -37,6 +37,8 @@ class ModelConfig:
         bin_smoothing: standard deviation of the soft labels, in bins.
         action_decoding: "sequential": each action token is learned from those before it; "parallel": all from
             the prompt alone, so that one pass answers.
+        attention: how transformers computes attention in training; on a CPU and short prompts "eager" is the
+            fastest. The weights do not depend on it.
     """
 
     size: str = "tiny"
@@ -45,6 +47,7 @@ class ModelConfig:
     vocab_size: int = 512
     bin_smoothing: float = 1.0
     action_decoding: Literal["sequential", "parallel"] = "sequential"
+    attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,7 @@ class StartConfig:
         checkpoint: directory of a checkpoint of this project: the whole network, its size and tokenizer.
         language: directory of Hugging Face weights of the language model, and its tokenizer.
         vision: directories of Hugging Face weights of the tower's backbones, in order.
+        tower: directory of a checkpoint of this project whose vision tower is taken; all else starts fresh.
 
     Raises:
         ConfigError: a checkpoint and weights at once, or a tower's weights without the language model's.
@@ -63,8 +67,14 @@ class StartConfig:
     checkpoint: Path | None = None
     language: Path | None = None
     vision: tuple[Path, ...] = ()
+    tower: Path | None = None
 
     def __post_init__(self) -> None:
+        if self.tower is not None and (self.given or self.vision):
+            raise ConfigError(
+                "start.tower brings a vision tower, beside which all else starts fresh; leave out "
+                "checkpoint, language and vision"
+            )
         if self.checkpoint is not None and (self.language is not None or self.vision):
             raise ConfigError("start: give a checkpoint, or weights of language model and tower, not both")
         if self.vision and self.language is None:
@@ -72,7 +82,7 @@ class StartConfig:
 
     @property
     def given(self) -> bool:
-        """Whether any weights are named."""
+        """Whether weights are named that a language model starts from."""
         return self.checkpoint is not None or self.language is not None
 
 
@@ -105,8 +115,11 @@ class Recipe:
 
     def __post_init__(self) -> None:
         data, schedule = self.data, self.schedule
-        if schedule.localisation_steps and not (data.train and data.stills_per_localisation_batch):
-            raise ConfigError("schedule.localisation_steps needs data.stills_per_localisation_batch above 0")
+        if schedule.localisation_steps and not (data.train and data.localisation_batch):
+            raise ConfigError(
+                "schedule.localisation_steps needs data.stills_per_localisation_batch above 0, or "
+                "data.demonstrations_per_localisation_batch"
+            )
         if data.train and self.policy is None:
             raise ConfigError("episodes are learned as a policy: add 'policy' to the recipe")
         if data.conversations and self.conversation is None:
@@ -115,12 +128,30 @@ class Recipe:
             )
         if not (data.train or data.conversations):
             raise ConfigError("there is nothing to learn from; name data.train or data.conversations")
-        if not self.parts.all_full and not self.start.given:
-            raise ConfigError(
-                "parts that are frozen or learn through lora need trained weights: set start.checkpoint, or "
-                "start.language"
-            )
+        self._check_parts()
         if schedule.epochs and not data.batch:
             raise ConfigError(
                 "schedule.epochs counts passes over a mixture; set data.batch, or schedule.steps"
             )
+
+    def _check_parts(self) -> None:
+        """Refuse parts that are not trained in full and have no trained weights, and features of such."""
+        parts = self.parts
+        learning = (
+            parts if self.start.tower is None or parts.vision == "lora" else replace(parts, vision="full")
+        )
+        if not learning.all_full and not self.start.given:
+            raise ConfigError(
+                "parts that are frozen or learn through lora need trained weights: set start.checkpoint, or "
+                "start.language; start.tower allows parts.vision: frozen alone"
+            )
+        if self.data.cache_features and parts.vision != "frozen":
+            raise ConfigError(
+                f"data.cache_features keeps what a frozen tower sees, and parts.vision is {parts.vision}; "
+                "set it to frozen, or leave cache_features out"
+            )
+
+    @property
+    def whole_result(self) -> bool:
+        """Whether a run leaves a checkpoint and no adapter: nothing of a base to adapt is left out."""
+        return self.parts.all_full or self.start.tower is not None

@@ -34,7 +34,7 @@ class ResultWriter:
     @property
     def name(self) -> str:
         """What the result is called in the run's directory."""
-        return CHECKPOINT if self.recipe.parts.all_full else ADAPTER
+        return CHECKPOINT if self.recipe.whole_result else ADAPTER
 
     def write(self, target: Path, model: SpatialBotForActionPrediction, summary: dict[str, object]) -> None:
         """Write the network as it is now; every process must take part.
@@ -47,7 +47,7 @@ class ResultWriter:
         Raises:
             CheckpointError: it cannot be written.
         """
-        if self.recipe.parts.all_full:
+        if self.recipe.whole_result:
             full = self._whole_model(model)
             if full is not None:
                 self._write_checkpoint(target, full, summary)

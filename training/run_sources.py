@@ -6,19 +6,21 @@ import hashlib
 import logging
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from spatialbot_policy.errors import EpisodeError
-from spatialbot_policy.model import SpatialBotProcessor
+from spatialbot_policy.model import SpatialBotForActionPrediction, SpatialBotProcessor
 from spatialbot_policy.pipeline import Pipeline, build_pipeline
 from spatialbot_training.batches import RunDraws, Sampler, windows
 from spatialbot_training.conversation_data import ConversationExamples, ConversationOptions
 from spatialbot_training.data_config import ConversationSet
 from spatialbot_training.episode_cache import open_store
 from spatialbot_training.examples import EpisodeExamples, ExampleSource
+from spatialbot_training.feature_cache import open_features
 from spatialbot_training.frame_store import FrameStore
 from spatialbot_training.mixture import Mixture
 from spatialbot_training.recipe import Recipe
@@ -65,6 +67,37 @@ def open_episodes(recipe: Recipe, cache: Path, on_progress: Progress) -> Episode
     if validation is not None:
         _check_apart(train, validation)
     return Episodes(build_pipeline(policy), train, validation)
+
+
+def episode_examples(
+    recipe: Recipe,
+    episodes: Episodes | None,
+    model: SpatialBotForActionPrediction,
+    processor: SpatialBotProcessor,
+    cache: Path,
+    device: torch.device,
+    on_progress: Progress,
+) -> tuple[EpisodeExamples | None, EpisodeExamples | None]:
+    """The steps to learn from and those held out, encoded beforehand where the recipe says so.
+
+    Raises:
+        EpisodeError: no room for what the tower sees, or damaged files of it.
+    """
+    if episodes is None:
+        return None, None
+
+    def show(done: int, total: int) -> None:
+        on_progress("encoding frames", done, total)
+
+    def examples(store: FrameStore | None) -> EpisodeExamples | None:
+        if store is None:
+            return None
+        source = EpisodeExamples(store, episodes.pipeline, processor)
+        if not recipe.data.cache_features:
+            return source
+        return replace(source, encoded=open_features(source, model.vision_tower, cache, device, show))
+
+    return examples(episodes.train), examples(episodes.validation)
 
 
 def open_conversations(
@@ -191,8 +224,7 @@ def _sizes(recipe: Recipe, mixture: Mixture | None) -> tuple[int, int]:
     else:
         smallest = largest = data.stills_per_batch + data.windows_per_batch * data.window_steps
     if recipe.schedule.localisation_steps:
-        stills = data.stills_per_localisation_batch
-        return min(smallest, stills), max(largest, stills)
+        return min(smallest, data.localisation_batch), max(largest, data.localisation_batch)
     return smallest, largest
 
 

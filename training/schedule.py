@@ -11,6 +11,7 @@ from torch import nn
 from spatialbot_policy.errors import ConfigError
 
 TOWER, PROJECTOR = ("model.vision_tower.", "head."), ("model.projector.",)
+TOKENS = "model.vision_tower.to_tokens."  # of the convolutional tower, see `VisionTower.token_layers`
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class ScheduleConfig:
         ema_decay: of the averaged weights that are validated and shipped; 0 switches averaging off.
         rotation_weight: weight of the three rotation tokens' losses against the other tokens'.
         localisation_weight: weight of the auxiliary localisation loss; 0 leaves its head out.
+        intention_weight: weight of the auxiliary question which object and board the words mean; 0 leaves
+            its head out.
         bf16: bfloat16 autocast, except where a tower or the projector says float32.
         gradient_checkpointing: compute activations again in the backward pass: less memory, more time.
         log_every, validate_every, save_every: in steps.
@@ -61,6 +64,7 @@ class ScheduleConfig:
     ema_decay: float = 0.998
     rotation_weight: float = 0.3
     localisation_weight: float = 1.0
+    intention_weight: float = 0.0
     bf16: bool = True
     gradient_checkpointing: bool = False
     log_every: int = 20
@@ -81,7 +85,8 @@ class ScheduleConfig:
             )
         if self.localisation_steps and self.localisation_weight <= 0:
             raise ConfigError("localisation_steps needs a localisation_weight above 0")
-        if min(self.warmup_steps, self.weight_decay, self.rotation_weight, self.localisation_weight) < 0:
+        weights = (self.rotation_weight, self.localisation_weight, self.intention_weight)
+        if min(self.warmup_steps, self.weight_decay, *weights) < 0:
             raise ConfigError("warm-up, weight decay and loss weights must be 0 or more")
         if min(self.tower_rate, self.projector_rate) <= 0 or self.seed < 0:
             raise ConfigError("need tower_rate > 0, projector_rate > 0 and seed >= 0")
@@ -105,13 +110,18 @@ def rate_factor(step: int, schedule: ScheduleConfig) -> float:
 
 
 def build_optimizer(learner: nn.Module, schedule: ScheduleConfig) -> torch.optim.Optimizer:
-    """AdamW on what is trained; tower and projector at their own rates, vectors without weight decay."""
+    """AdamW on what is trained; tower and projector at their own rates, vectors without weight decay.
+
+    Where the tower is frozen up to the layer that makes its tokens, that layer counts with the projector.
+    """
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for name, value in learner.named_parameters():
-        if not value.requires_grad:
-            continue
+    trained = {name: value for name, value in learner.named_parameters() if value.requires_grad}
+    frozen = not any(name.startswith(TOWER[0]) and not name.startswith(TOKENS) for name in trained)
+    for name, value in trained.items():
         rate = 1.0
-        if name.startswith(TOWER):
+        if name.startswith(TOKENS) and frozen:
+            rate = schedule.projector_rate
+        elif name.startswith(TOWER):
             rate = schedule.tower_rate
         elif name.startswith(PROJECTOR):
             rate = schedule.projector_rate

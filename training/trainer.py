@@ -10,12 +10,12 @@ from pathlib import Path
 import torch
 
 from spatialbot_policy.config import to_dict
+from spatialbot_policy.model import SpatialBotForActionPrediction
 from spatialbot_training.averaging import AveragedWeights
 from spatialbot_training.batch_parts import BatchParts, share_out
 from spatialbot_training.batches import Sampler
 from spatialbot_training.callbacks import StepHooks
 from spatialbot_training.distributed import Processes, join_processes, reshard, shard
-from spatialbot_training.examples import EpisodeExamples
 from spatialbot_training.learner import Learner
 from spatialbot_training.loop import Figures, Loop
 from spatialbot_training.network import build_network
@@ -23,7 +23,13 @@ from spatialbot_training.parts import base_fingerprint, prepare_parts
 from spatialbot_training.recipe import Recipe
 from spatialbot_training.results import ResultWriter
 from spatialbot_training.run_directory import STATE_FILE, RunDirectory, load_state
-from spatialbot_training.run_sources import Progress, open_conversations, open_episodes, run_data
+from spatialbot_training.run_sources import (
+    Progress,
+    episode_examples,
+    open_conversations,
+    open_episodes,
+    run_data,
+)
 from spatialbot_training.state import RunState
 from spatialbot_training.usage import Usage
 from spatialbot_training.validation import Validation
@@ -71,8 +77,8 @@ class Trainer:
         self.episodes = open_episodes(recipe, cache, self._tell)
         sampler = None
         if self.episodes is not None:
-            stills = recipe.schedule.localisation_steps > 0
-            sampler = Sampler(self.episodes.train, recipe.data, recipe.schedule.seed, stills)
+            localise = recipe.schedule.localisation_steps > 0
+            sampler = Sampler(self.episodes.train, recipe.data, recipe.schedule.seed, localise)
         torch.manual_seed(recipe.schedule.seed)
         corpus = [] if self.episodes is None else self.episodes.corpus()
         model, self.processor = build_network(recipe, corpus)
@@ -80,23 +86,24 @@ class Trainer:
         prepare_parts(model, recipe.parts, recipe.lora)
         if recipe.schedule.gradient_checkpointing:
             model.activation_checkpointing_enable({"use_reentrant": False})
-        self._open_sources(sampler, model.config.vision_config.images_per_frame)
+        self._open_sources(sampler, model, cache)
         dimensions = 7 if recipe.policy is None else recipe.policy.action_space.dimensions
         self.learner = Learner(
-            model, self.schedule.rotation_weight, dimensions, self.schedule.localisation_weight > 0
-        )
+            model, self.schedule.rotation_weight, dimensions, self.schedule.localisation_weight > 0,
+            self.schedule.intention_weight > 0,
+        )  # fmt: skip
         self._results = ResultWriter(recipe, self.processor, self.processes, base)
         self._build_loop(base)
 
-    def _open_sources(self, sampler: Sampler | None, images_per_frame: int) -> None:
+    def _open_sources(
+        self, sampler: Sampler | None, model: SpatialBotForActionPrediction, cache: Path
+    ) -> None:
         """Everything that batches and validation are made of."""
         recipe, held_out = self.recipe, self.recipe.data.conversation_validation
-        train = None
-        validation = None
-        if self.episodes is not None:
-            train = EpisodeExamples(self.episodes.train, self.episodes.pipeline, self.processor)
-            if self.episodes.validation is not None:
-                validation = replace(train, store=self.episodes.validation)
+        images_per_frame = model.config.vision_config.images_per_frame
+        train, validation = episode_examples(
+            recipe, self.episodes, model, self.processor, cache, self.processes.device, self._tell
+        )
         conversations, asked = (
             open_conversations(recipe, sets, self.processor, images_per_frame, self._tell)
             for sets in (recipe.data.conversations, held_out)

@@ -15,7 +15,7 @@ from spatialbot_training.collate import Pick, collate
 from spatialbot_training.conversation_data import ConversationExamples
 from spatialbot_training.examples import EpisodeExamples
 from spatialbot_training.learner import Learner
-from spatialbot_training.open_loop import OpenLoopExample, plot_open_loop, validate
+from spatialbot_training.open_loop import OpenLoopExample, demo_rows, plot_open_loop, validate
 
 _CONVERSATIONS, _SAMPLES, _ANSWER_TOKENS = 64, 3, 48
 Sample = dict[str, str]
@@ -72,7 +72,7 @@ class Validation:
 
 
 def _action_samples(source: EpisodeExamples, example: OpenLoopExample) -> list[Sample]:
-    rows = np.flatnonzero(~source.store.stills)[: len(example.recorded)]
+    rows = demo_rows(source.store)
     if not len(rows):
         return []
     chosen = np.unique(np.linspace(0, len(rows) - 1, _SAMPLES).astype(int))

@@ -12,7 +12,8 @@ from tests.training.training_samples import POLICY, record_demos, record_stills
 
 from spatialbot_policy.errors import EpisodeError
 from spatialbot_policy.pipeline import build_pipeline
-from spatialbot_training.batches import Sampler, windows
+from spatialbot_training.batch_parts import BatchParts, Sharing
+from spatialbot_training.batches import RunDraws, Sampler, windows
 from spatialbot_training.collate import Batch, Pick, collate
 from spatialbot_training.episode_cache import open_store
 from spatialbot_training.examples import EpisodeExamples
@@ -150,7 +151,39 @@ def test_a_batch_is_stills_and_whole_windows_of_one_episode(store: FrameStore, r
         assert store.stills[rows].tolist() == [True] * 2 + [False] * 6
         for window in rows[2:].reshape(2, 3):
             assert np.all(np.diff(window) == 1) and len(set(store.episode[window])) == 1
-        assert store.stills[sampler.rows(step, stills_only=True)].tolist() == [True] * 3
+        assert store.stills[sampler.rows(step, localise=True)].tolist() == [True] * 3
+
+
+def test_localisation_batches_may_hold_single_steps_of_demonstrations(
+    store: FrameStore, source: EpisodeExamples, recipe: Recipe
+) -> None:
+    data = replace(recipe.data, demonstrations_per_localisation_batch=4)
+    sampler, plain = (Sampler(store, config, seed=0, localise=True) for config in (data, recipe.data))
+    drawn = [sampler.rows(step, localise=True) for step in range(60)]
+    assert all(store.stills[rows].tolist() == [True] * 3 + [False] * 4 for rows in drawn)
+    assert {int(row) for rows in drawn for row in rows[3:]} == set(np.flatnonzero(~store.stills).tolist())
+    assert all(np.array_equal(rows[:3], plain.rows(step, True)) for step, rows in enumerate(drawn))
+    parts = BatchParts(
+        RunDraws(sampler, None, 2),
+        [source],
+        source.processor,
+        Sharing(),
+        (0, 3),
+        localisation_steps=2,
+        seed=0,
+    )
+    assert [len(parts[index].batch.targets) for index in range(len(parts))] == [
+        len(set(rows)) for rows in drawn[:2]
+    ] + [len(np.unique(store.history[sampler.rows(2)]))]  # without their histories
+
+
+def test_demonstrations_that_are_asked_for_must_be_there(tmp_path: Path) -> None:
+    record_stills(tmp_path / "data", seeds=(1,))
+    store = open_store((tmp_path / "data",), POLICY, tmp_path / "cache")
+    data = DataConfig((tmp_path,), windows_per_batch=0, demonstrations_per_localisation_batch=2)
+    with pytest.raises(EpisodeError, match="no demonstration.*demonstrations_per_localisation_batch to 0"):
+        Sampler(store, data, seed=0, localise=True)
+    assert len(Sampler(store, data, seed=0).rows(0)) == 64
 
 
 def test_every_window_is_reached_and_the_approach_more_often_when_asked(
@@ -175,7 +208,7 @@ def test_stills_that_are_asked_for_must_be_there(tmp_path: Path) -> None:
     none = DataConfig((tmp_path,), stills_per_batch=0)
     assert len(Sampler(store, none, seed=0).rows(0)) == 32
     with pytest.raises(EpisodeError, match="schedule.localisation_steps to 0"):
-        Sampler(store, none, seed=0, stills_needed=True)
+        Sampler(store, none, seed=0, localise=True)
 
 
 def test_windows_that_are_asked_for_must_be_there(tmp_path: Path) -> None:

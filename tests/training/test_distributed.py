@@ -22,11 +22,12 @@ from spatialbot_policy.model.checkpoint import load_conversation
 from spatialbot_training.adapter import merge_adapter
 from spatialbot_training.batch_parts import Sharing, share_out
 from spatialbot_training.distributed import Processes
+from spatialbot_training.parts import PartsConfig
 from spatialbot_training.recipe import Recipe, StartConfig
 from spatialbot_training.trainer import Trainer
 
 ALONE = Processes(0, 1, torch.device("cpu"))
-LOSSES = ("loss/answer", "loss/localisation", "grad_norm")
+LOSSES = ("loss/answer", "loss/localisation", "loss/intention", "grad_norm")
 
 
 def logged(out: Path) -> list[dict[str, Any]]:
@@ -49,7 +50,9 @@ def launch(recipe: Recipe, out: Path, cache: Path, *more: str, processes: int = 
 @pytest.fixture
 def exact(train_set: Path, validation_set: Path) -> Recipe:
     """Without averaging over steps in the log, and in float32, so that only the sharing can differ."""
-    return small_recipe(train_set, validation_set, steps=5, log_every=1, save_every=5, bf16=False)
+    return small_recipe(
+        train_set, validation_set, steps=5, log_every=1, save_every=5, bf16=False, intention_weight=0.5
+    )
 
 
 def assert_same(found: Path, expected: Path, tolerance: float = 1e-5) -> None:
@@ -82,6 +85,20 @@ def test_sharded_processes_have_the_losses_of_one_and_one_goes_on_from_their_sta
         # Adam's first steps are as long for the smallest gradient as for the largest
         torch.testing.assert_close(weights[1][name], value, atol=0.01, rtol=0)
     assert Trainer(exact, tmp_path / "two", cache, processes=ALONE).step == 5
+
+
+def test_two_processes_learn_from_kept_features_as_one(exact: Recipe, cache: Path, tmp_path: Path) -> None:
+    tower = Trainer(exact, tmp_path / "tower", cache, processes=ALONE).run()
+    recipe = replace(
+        exact,
+        data=replace(exact.data, cache_features=True),
+        start=StartConfig(tower=tower),
+        parts=PartsConfig(vision="frozen"),
+    )
+    Trainer(recipe, tmp_path / "one", cache, processes=ALONE).run()
+    launch(recipe, tmp_path / "two", cache)
+    assert_same(tmp_path / "two", tmp_path / "one")
+    load_checkpoint(tmp_path / "two" / "checkpoint")
 
 
 def test_accumulated_parts_have_the_losses_of_the_whole(exact: Recipe, cache: Path, tmp_path: Path) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from tests.training.conversation_samples import make_processor
 from tests.training.training_samples import POLICY
 
+from spatialbot_policy.model.processor import ActionForm, SpatialBotProcessor
 from spatialbot_policy.pipeline import build_pipeline
 from spatialbot_policy.prompt import PromptStyle
 from spatialbot_training.episode_cache import open_store
@@ -46,6 +48,27 @@ def test_a_frame_is_all_images_of_its_step_with_its_answers(store: FrameStore) -
         assert np.array_equal(source.target(row), store.targets[row], equal_nan=True)
     with pytest.raises(TypeError, match="named by their row"):
         source.frame(("a.png",))
+
+
+def test_each_instruction_is_tokenised_once(store: FrameStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    processor, asked = make_processor(), []
+    form = SpatialBotProcessor.action_form
+
+    def count(self: SpatialBotProcessor, prompt: str, *rest: Any) -> ActionForm:
+        asked.append(prompt)
+        return form(self, prompt, *rest)
+
+    monkeypatch.setattr(SpatialBotProcessor, "action_form", count)
+    source = EpisodeExamples(store, build_pipeline(POLICY), processor)
+    for row in range(len(store)):
+        assert source.length(row) == len(source.example(row).input_ids)
+    assert len(asked) == len(set(asked)) == len(set(store.instructions)) < len(store)
+
+
+def test_an_example_says_what_its_words_mean(store: FrameStore) -> None:
+    source = EpisodeExamples(store, build_pipeline(POLICY), make_processor())
+    assert np.array_equal(source.example(4).meant, store.meant[4])
+    assert replace(source, store=replace(store, meant=None)).example(4).meant is None
 
 
 def test_in_the_papers_wording_the_sentence_around_the_action_is_learned(store: FrameStore) -> None:

@@ -28,6 +28,7 @@ from spatialbot_policy.history import History
 from spatialbot_policy.pipeline import ModelInputs, build_pipeline
 from spatialbot_training import episode_cache
 from spatialbot_training.episode_cache import open_store
+from spatialbot_training.localisation import NAMES
 
 
 def live_inputs(dataset: Path, policy: PolicyConfig) -> list[ModelInputs]:
@@ -67,6 +68,30 @@ def test_the_other_columns_are_those_of_the_reader(train_set: Path, cache: Path)
     assert store.terminate is None
     stills = np.flatnonzero(store.stills)
     assert np.array_equal(store.history[stills], np.repeat(stills[:, None], 4, axis=1))
+
+
+def test_places_that_are_meant_are_seen_from_the_tool(train_set: Path, cache: Path) -> None:
+    """In these recordings the target is where the tool is, and its board half as far from the base."""
+    store = open_store((train_set,), POLICY, cache)
+    states = [state for reader in Dataset(train_set).episodes() for state in reader.states()]
+    places = np.stack([state.tcp_position_m for state in states])
+    assert store.meant.dtype == np.float32
+    np.testing.assert_allclose(store.meant[:, :3], 0, atol=1e-6)
+    np.testing.assert_allclose(store.meant[:, 3:], -places[:, :2] / 2 / 0.1, atol=1e-5)
+
+
+def test_facts_of_objects_are_read_and_changed_ones_read_again(tmp_path: Path) -> None:
+    record_demos(tmp_path / "data", seeds=(1,))
+    first = open_store((tmp_path / "data",), POLICY, tmp_path / "cache")
+    column = NAMES.index("height_leftmost")
+    assert np.isnan(first.targets[:, column]).all()
+    path = tmp_path / "data" / "episodes" / "000000" / "episode.json"
+    info = json.loads(path.read_text())
+    facts = {"role": "target", "shape": "box", "color": "red", "radius_m": 0.03, "height_m": 0.07}
+    path.write_text(json.dumps({**info, "extra": {**info["extra"], "objects": {"object": facts}}}))
+    second = open_store((tmp_path / "data",), POLICY, tmp_path / "cache")
+    np.testing.assert_allclose(second.targets[:, column], 1.0, atol=1e-5)
+    assert second.fingerprint != first.fingerprint
 
 
 def test_a_selection_is_decoded_once_and_another_one_apart(tmp_path: Path) -> None:

@@ -10,8 +10,17 @@ import pytest
 from spatialbot_policy.config import from_dict, load_yaml, to_dict
 from spatialbot_policy.errors import ConfigError
 from spatialbot_training.network import build_network
-from spatialbot_training.recipe import DataConfig, ModelConfig, Recipe, ScheduleConfig
+from spatialbot_training.recipe import (
+    ConversationSet,
+    DataConfig,
+    ModelConfig,
+    PartsConfig,
+    Recipe,
+    ScheduleConfig,
+    StartConfig,
+)
 
+TALK = (ConversationSet("talk", Path("talk.json")),)
 RECIPES = sorted((Path(__file__).resolve().parents[2] / "config" / "train").glob("*.yaml"))
 
 
@@ -49,6 +58,11 @@ def test_unknown_keys_are_refused_with_a_hint(recipe: Recipe, place: tuple, key:
         ({"stills_per_batch": -1}, "0 or more"),
         ({"window_steps": 0}, "window_steps at least 1"),
         ({"approach_weight": 0.0}, "approach_weight"),
+        ({"demonstrations_per_localisation_batch": -1}, "0 or more"),
+        (
+            {"train": (), "batch": 4, "cache_features": True, "conversations": TALK},
+            "conversations are not kept",
+        ),
         ({"validation": (Path("b/../a"),)}, "a in train and in validation; keep them apart"),
     ],
 )
@@ -67,6 +81,7 @@ def test_data_out_of_range(changes: dict, message: str) -> None:
         ({"ema_decay": 1.0}, "ema_decay < 1"),
         ({"learning_rate": 0.0}, "learning_rate > 0"),
         ({"rotation_weight": -1.0}, "loss weights"),
+        ({"intention_weight": -1.0}, "loss weights"),
         ({"tower_rate": 0.0}, "tower_rate > 0"),
         ({"seed": -1}, "seed >= 0"),
         ({"micro_batch": -1}, "micro_batch and epochs must be 0 or more"),
@@ -84,6 +99,45 @@ def test_schedule_out_of_range(changes: dict, message: str) -> None:
 def test_a_localisation_phase_needs_stills_in_its_batches(recipe: Recipe) -> None:
     with pytest.raises(ConfigError, match="stills_per_localisation_batch above 0"):
         replace(recipe, data=replace(recipe.data, stills_per_localisation_batch=0))
+    demos = replace(recipe.data, stills_per_localisation_batch=0, demonstrations_per_localisation_batch=2)
+    assert replace(recipe, data=demos).data.localisation_batch == 2
+
+
+@pytest.mark.parametrize(
+    ("parts", "start", "message"),
+    [
+        (PartsConfig(vision="frozen"), StartConfig(), "need trained weights: set start.checkpoint"),
+        (
+            PartsConfig(projector="frozen"),
+            StartConfig(tower=Path("a")),
+            "start.tower allows parts.vision: frozen",
+        ),
+        (
+            PartsConfig(language="frozen"),
+            StartConfig(tower=Path("a")),
+            "start.tower allows parts.vision: frozen",
+        ),
+        (PartsConfig(vision="lora"), StartConfig(tower=Path("a")), "start.tower allows parts.vision: frozen"),
+    ],
+)
+def test_only_a_tower_that_learned_may_be_frozen(
+    recipe: Recipe, parts: PartsConfig, start: StartConfig, message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        replace(recipe, parts=parts, start=start)
+    frozen = replace(recipe, parts=PartsConfig(vision="frozen"), start=StartConfig(tower=Path("a")))
+    assert frozen.whole_result and not frozen.parts.all_full
+
+
+def test_a_tower_is_not_taken_beside_other_weights() -> None:
+    for others in ({"checkpoint": Path("b")}, {"language": Path("b")}):
+        with pytest.raises(ConfigError, match="start.tower brings a vision tower, beside which all else"):
+            StartConfig(tower=Path("a"), **others)
+
+
+def test_features_are_kept_of_a_frozen_tower_alone(recipe: Recipe) -> None:
+    with pytest.raises(ConfigError, match="parts.vision is full; set it to frozen"):
+        replace(recipe, data=replace(recipe.data, cache_features=True))
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,9 @@ def write_step(
     where = np.array([0.6 + 0.1 * place[0], 0.1 * place[1], 0.1])
     writer.write_frame(frame(stamp_ns, place), CAMERA)
     writer.write_state(RobotState(stamp_ns, where, IDENTITY, float(closed), np.zeros(7)))
-    writer.write_transforms(stamp_ns, {"object": (where, IDENTITY), "board_left": (where / 2, IDENTITY)})
+    board = where / 2
+    places = {"object": where, "target": where, "board_left": board, "goal": board}
+    writer.write_transforms(stamp_ns, {name: (at, IDENTITY) for name, at in places.items()})
     motion = np.array([0.05 * place[0], 0.05 * place[1], -0.02])
     writer.write_action(stamp_ns, ActionStep(motion, np.zeros(3), float(closed), terminate))
 

@@ -146,6 +146,10 @@ class ConvTower(nn.Module):
             flat: Tensor = self.to_tokens(features.float())
         return flat.view(-1, self.config.tokens_per_image, self.config.hidden_size)
 
+    def token_layers(self) -> list[nn.Module]:
+        """The layer behind the frame features, linear in them: with the projector it learns what to tell."""
+        return [self.to_tokens]
+
     def frame_features(self, images: Tensor) -> Tensor:
         """Describe each frame as one vector, on which tokens and auxiliary heads are linear.
 

@@ -27,11 +27,14 @@ class SpatialBotOutput(ModelOutput):
         loss: mean over the answer tokens, when labels were given.
         logits: (B, L, V), or (answer tokens, V) in reading order when only those were asked for.
         past_key_values: the cache, when `use_cache`.
+        answer_states: (answer tokens, hidden) from which each answer token is predicted, in reading order,
+            when they were asked for.
     """
 
     loss: Tensor | None = None
     logits: Tensor | None = None
     past_key_values: Cache | None = None
+    answer_states: Tensor | None = None
 
 
 class SpatialBotForActionPrediction(PreTrainedModel, GenerationMixin):
@@ -101,6 +104,7 @@ class SpatialBotForActionPrediction(PreTrainedModel, GenerationMixin):
         loss_weights: Tensor | None = None,
         logits_to_keep: int | Tensor = 0,
         answer_logits_only: bool = False,
+        output_answer_states: bool = False,
         **kwargs: Any,
     ) -> SpatialBotOutput:
         """Predict the next tokens of prompts with images.
@@ -117,6 +121,7 @@ class SpatialBotForActionPrediction(PreTrainedModel, GenerationMixin):
             loss_weights: (B,) or (B, L) weights of the answer tokens' losses.
             logits_to_keep: number of last positions to compute logits for; 0 = all.
             answer_logits_only: compute logits for the answer tokens alone (needs labels).
+            output_answer_states: also return the hidden states behind the answer tokens (needs labels).
             **kwargs: passed to the language model.
 
         Raises:
@@ -138,11 +143,12 @@ class SpatialBotForActionPrediction(PreTrainedModel, GenerationMixin):
             **kwargs,
         )
         hidden: Tensor = outputs.last_hidden_state
-        loss, logits = None, None
+        loss, logits, states = None, None, None
         head = self.get_output_embeddings()
         if labels is not None:
             chosen = labels[:, 1:] != IGNORE
-            logits = head(hidden[:, :-1][chosen])
+            states = hidden[:, :-1][chosen]
+            logits = head(states)
             weights = None if loss_weights is None else _per_token(loss_weights, labels)[:, 1:][chosen]
             loss = answer_loss(logits, labels[:, 1:][chosen], self.config, weights)
         if not (answer_logits_only and labels is not None):
@@ -151,7 +157,12 @@ class SpatialBotForActionPrediction(PreTrainedModel, GenerationMixin):
             else:
                 hidden = hidden[:, logits_to_keep]
             logits = head(hidden)
-        return SpatialBotOutput(loss=loss, logits=logits, past_key_values=outputs.past_key_values)
+        return SpatialBotOutput(
+            loss=loss,
+            logits=logits,
+            past_key_values=outputs.past_key_values,
+            answer_states=states if output_answer_states else None,
+        )
 
     def embed(
         self,

@@ -189,6 +189,10 @@ class PretrainedTower(nn.Module):
         """(frames, F) frame features -> (images, tokens_per_image, hidden_size) float32."""
         return features.float().reshape(-1, self._tokens, self._width)
 
+    def token_layers(self) -> list[nn.Module]:
+        """None: the frame features are the tokens."""
+        return []
+
     def frame_features(self, images: Tensor) -> Tensor:
         """Give each image's tokens as one vector.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import chain
 from typing import NamedTuple, cast
 
 import numpy as np
@@ -27,6 +28,20 @@ class Encoded(NamedTuple):
 
     input_ids: tuple[int, ...]
     labels: tuple[int, ...]
+
+
+class ActionForm(NamedTuple):
+    """A prompt with an answer of zeros, and the places of the action's tokens."""
+
+    encoded: Encoded
+    places: tuple[int, ...]
+
+    def filled(self, tokens: Sequence[int]) -> Encoded:
+        """The same with these action tokens."""
+        ids, labels = list(self.encoded.input_ids), list(self.encoded.labels)
+        for place, token in zip(self.places, tokens, strict=True):
+            ids[place] = labels[place] = token
+        return Encoded(tuple(ids), tuple(labels))
 
 
 class SpatialBotProcessor(ProcessorMixin):
@@ -112,12 +127,28 @@ class SpatialBotProcessor(ProcessorMixin):
             ConversationError: placeholders out of order.
             FrameError: a prompt longer than the model reads.
         """
-        self._check_answers(np.asarray(bins)[None], 1)
-        form, places = self._answer_form(prompt, len(bins), style)
-        ids, labels = list(form.input_ids), list(form.labels)
-        for place, value in zip(places, np.asarray(bins).tolist(), strict=True):
-            ids[place] = labels[place] = self.first_action_token_id + int(value)
-        return Encoded(tuple(ids), tuple(labels))
+        tokens = self.action_tokens(np.asarray(bins)[None])[0]
+        return self.action_form(prompt, len(tokens), style).filled(tokens.tolist())
+
+    def action_tokens(self, bins: np.ndarray) -> np.ndarray:
+        """(N, D) bins of actions -> (N, D) ids of their tokens.
+
+        Raises:
+            ActionError: bins of another shape, or outside the vocabulary's.
+        """
+        self._check_answers(bins, len(bins))
+        return np.asarray(bins + self.first_action_token_id)
+
+    def action_form(
+        self, prompt: str, dimensions: int, style: PromptStyle = PromptStyle.REFERENCE
+    ) -> ActionForm:
+        """What all answers to a robot prompt share, to be filled with an action's tokens; remembered.
+
+        Raises:
+            ConversationError: placeholders out of order.
+            FrameError: a prompt longer than the model reads.
+        """
+        return self._answer_form(prompt, dimensions, style)
 
     def encode_turns(
         self, turns: Sequence[Turn], template: ConversationTemplate, max_length: int | None = None
@@ -173,17 +204,14 @@ class SpatialBotProcessor(ProcessorMixin):
         self, rows: Sequence[Sequence[int]], labels: Sequence[Sequence[int]] | None = None
     ) -> dict[str, Tensor]:
         """Pad B rows of ids and their labels on the left: `input_ids`, `attention_mask`, `labels` (B, L)."""
-        longest = max(len(row) for row in rows)
-        input_ids = torch.full((len(rows), longest), self._pad_id, dtype=torch.long)
-        mask = torch.zeros((len(rows), longest), dtype=torch.long)
-        targets = torch.full((len(rows), longest), IGNORE, dtype=torch.long)
-        for index, row in enumerate(rows):
-            input_ids[index, longest - len(row) :] = torch.tensor(row)
-            mask[index, longest - len(row) :] = 1
-            if labels is not None:
-                targets[index, longest - len(row) :] = torch.tensor(labels[index])
-        padded = {"input_ids": input_ids, "attention_mask": mask}
-        return padded if labels is None else {**padded, "labels": targets}
+        lengths = np.array([len(row) for row in rows])
+        longest = int(lengths.max())
+        mask = np.arange(longest) >= longest - lengths[:, None]
+        padded = {
+            "input_ids": _laid_out(rows, mask, self._pad_id),
+            "attention_mask": torch.from_numpy(mask.astype(np.int64)),
+        }
+        return padded if labels is None else {**padded, "labels": _laid_out(labels, mask, IGNORE)}
 
     @property
     def _pad_id(self) -> int:
@@ -206,15 +234,12 @@ class SpatialBotProcessor(ProcessorMixin):
         template = plain_template(tokenizer.bos_token or "", tokenizer.eos_token, answer_separator(style))
         return Encoded(*encode_conversations(tokenizer, [turns], template, self.tokens_per_image)[0])
 
-    def _encode_answer_form(
-        self, prompt: str, dimensions: int, style: PromptStyle
-    ) -> tuple[Encoded, tuple[int, ...]]:
-        """A prompt with an action of zeros, and the places of its tokens: what all its answers share."""
+    def _encode_answer_form(self, prompt: str, dimensions: int, style: PromptStyle) -> ActionForm:
         self._prompt_ids(prompt)
         answer = build_answer("<action_000>" * dimensions, style)
         form = self._encode_robot_turns([Turn(Role.USER, prompt), Turn(Role.ASSISTANT, answer)], style)
         zero = self.first_action_token_id
-        return form, tuple(place for place, token in enumerate(form.labels) if token == zero)
+        return ActionForm(form, tuple(place for place, token in enumerate(form.labels) if token == zero))
 
     def _check_answers(self, answers: np.ndarray, count: int) -> None:
         bins = self.action_bins
@@ -243,6 +268,13 @@ class SpatialBotProcessor(ProcessorMixin):
     def model_input_names(self) -> list[str]:
         """The keys of a prepared batch."""
         return ["input_ids", "attention_mask", "pixel_values"]
+
+
+def _laid_out(rows: Sequence[Sequence[int]], mask: np.ndarray, filling: int) -> Tensor:
+    """Rows of numbers in reading order where the (B, L) mask is true, and `filling` elsewhere."""
+    values = np.full(mask.shape, filling, dtype=np.int64)
+    values[mask] = np.fromiter(chain.from_iterable(rows), dtype=np.int64, count=int(mask.sum()))
+    return torch.from_numpy(values)
 
 
 def _check_counts(prompts: Sequence[str], images: Sequence[Sequence[UInt8Array]]) -> None:

@@ -32,6 +32,9 @@ class VisionTower(Protocol):
     def tokens(self, features: Tensor) -> Tensor:
         """(frames, F) -> (N, tokens_per_image, hidden_size)."""
 
+    def token_layers(self) -> list[nn.Module]:
+        """Layers that make tokens of the frame features; where the tower is frozen they may learn still."""
+
     def reset_parameters(self) -> None:
         """Initialise the weights from nothing."""
 
