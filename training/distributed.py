@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -100,6 +101,19 @@ def shard(learner: nn.Module, processes: Processes) -> None:
         register_fsdp_forward_method(learner, method)
     # tells the Trainer that weights and gradients look after themselves
     cast(Any, learner).is_distributed_loading_by_transformers = True
+
+
+@contextmanager
+def gathered(learner: nn.Module) -> Iterator[None]:
+    """Hold all weights whole on every device: the decoder of actions reads layers without calling them."""
+    modules = [module for module in learner.modules() if isinstance(module, FSDPModule)]
+    for module in modules:
+        module.unshard()
+    try:
+        yield
+    finally:
+        for module in modules:
+            module.reshard()
 
 
 def reshard(learner: nn.Module) -> None:
