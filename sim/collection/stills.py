@@ -14,7 +14,7 @@ from scipy.spatial.transform import Rotation
 
 from spatialbot_sim.experts.pick_place import TOOL_DOWN, PickPlaceState, spatial_state
 from spatialbot_sim.task.ground_truth import pose_of
-from spatialbot_sim.task.specs import OBJECT_REGION_M, Family, Role
+from spatialbot_sim.task.specs import Role
 from spatialbot_sim.task.workplace import HOME_RAD, MAX_OPENING_M
 
 MODES = {"free": 0.3, "above": 0.15, "around": 0.2, "carried": 0.15, "over_board": 0.15, "released": 0.05}
@@ -71,8 +71,8 @@ def random_start(env: Any, poser: ArmPoser, rng: np.random.Generator) -> None:
 
 
 def random_still(env: Any, poser: ArmPoser, rng: np.random.Generator) -> str:
-    """Ask anew, and put arm, gripper and target into a random state; returns its kind, one of MODES."""
-    env.ask_again(rng)
+    """Rearrange, ask anew, pose arm, gripper and target at random; returns the kind, one of MODES."""
+    env.rearrange(rng)
     while True:
         mode = str(rng.choice(list(MODES), p=list(MODES.values())))
         if _try_still(env, poser, rng, mode):
@@ -82,10 +82,7 @@ def random_still(env: Any, poser: ArmPoser, rng: np.random.Generator) -> str:
 def _try_still(env: Any, poser: ArmPoser, rng: np.random.Generator, mode: str) -> bool:
     """Put object and arm into a state of a kind; False where the arm cannot reach it."""
     target = env.scene_spec.target
-    at = np.array(target.xy_m)
-    if env.scene_spec.family is Family.PICK:  # alone on the table: it may stand anywhere
-        at = _uniform(rng, OBJECT_REGION_M)
-    _put(env, at, target.rest_height_m, target.yaw_rad)
+    _put(env, np.array(target.xy_m), target.rest_height_m, target.yaw_rad)
     state = spatial_state(env)
     if mode == "free":
         return _free(env, poser, rng, state)
@@ -144,20 +141,24 @@ def _still_with_object(
         if rng.random() < 0.5:
             tool[2] += rng.uniform(0.0, 0.15)
             opening = MAX_OPENING_M
-    return poser.place(tool, _tilted(rng, 0.3), opening)
+    return tool[2] >= _tops(env, tool) and poser.place(tool, _tilted(rng, 0.3), opening)
 
 
 def _floor(env: Any, tool: np.ndarray) -> float:
     """Lowest height of the tool over the boards, and over what stands there beside the target."""
-    scene = env.scene_spec
-    over = any((np.abs(tool[:2] - board.xy_m) < 0.09).all() for board in scene.boards)
+    over = any((np.abs(tool[:2] - board.xy_m) < 0.09).all() for board in env.scene_spec.boards)
+    return max(0.035 if over else 0.02, _tops(env, tool))
+
+
+def _tops(env: Any, tool: np.ndarray) -> float:
+    """Lowest height of the tool at which the hand clears distractors and the obstacle; 0 away from them."""
     heights = [
         item.height_m + 0.02
-        for item in scene.objects
+        for item in env.scene_spec.objects
         if item.role in (Role.DISTRACTOR, Role.OBSTACLE)
         and (np.abs(tool[:2] - item.xy_m) < (0.05, 0.13)).all()  # the hand is wide along y
     ]
-    return max(0.035 if over else 0.02, *heights, 0.0)
+    return max(heights, default=0.0)
 
 
 def _put(env: Any, xy: np.ndarray, height_m: float, yaw_rad: float) -> None:

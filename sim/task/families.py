@@ -27,7 +27,8 @@ class Request:
     viewer: str | None = None
 
 
-Sample = tuple[tuple[ObjectSpec, ...], Request]
+Objects = tuple[ObjectSpec, ...]
+Sample = tuple[Objects, Request]
 """What a family's sampler gives; the objects' roles follow from the request."""
 
 
@@ -67,7 +68,7 @@ def _sample_pick(rng: np.random.Generator, palette: Palette) -> Sample:
     return objects, _request_only(rng, objects)
 
 
-def _request_only(rng: np.random.Generator, objects: tuple[ObjectSpec, ...]) -> Request:
+def _request_only(rng: np.random.Generator, objects: Objects) -> Request:
     return Request(0, _noun(objects[0]))
 
 
@@ -92,7 +93,7 @@ def _can_tell(xy: np.ndarray, relation: str) -> bool:
     return bool(gaps.min() > _VISIBLE_GAP_M) and (relation != "middle" or len(xy) == 3)
 
 
-def _request_position(objects: tuple[ObjectSpec, ...], relation: str, viewer: str) -> Request:
+def _request_position(objects: Objects, relation: str, viewer: str) -> Request:
     order = np.argsort([item.xy_m[_axis(relation)] for item in objects])
     along = order if viewer == "robot" else order[::-1]  # x: robot to camera; y: the robot's right to left
     target = int(along[_RANKS[relation]])
@@ -109,13 +110,13 @@ def _sample_position(rng: np.random.Generator, palette: Palette) -> Sample:
     return objects, _request_position(objects, relation, viewer)
 
 
-def _ask_position(rng: np.random.Generator, objects: tuple[ObjectSpec, ...]) -> Request:
+def _ask_position(rng: np.random.Generator, objects: Objects) -> Request:
     xy = np.array([item.xy_m for item in objects])
     possible = [relation for relation in RELATIONS if _can_tell(xy, relation)]
     return _request_position(objects, possible[rng.integers(len(possible))], VIEWERS[rng.integers(2)])
 
 
-def _copies(model: ObjectSpec, xy: np.ndarray) -> tuple[ObjectSpec, ...]:
+def _copies(model: ObjectSpec, xy: np.ndarray) -> Objects:
     """Alike objects at the (N, 2) positions."""
     return tuple(
         replace(model, name=f"object_{index}", xy_m=(float(point[0]), float(point[1])))
@@ -152,13 +153,13 @@ def _sample_size(rng: np.random.Generator, palette: Palette) -> Sample:
     return objects, _request_size(objects, word, degree)
 
 
-def _request_size(objects: tuple[ObjectSpec, ...], word: str, degree: int) -> Request:
+def _request_size(objects: Objects, word: str, degree: int) -> Request:
     """Objects are in the order of their sizes."""
     target = 0 if word in ("small", "short") else len(objects) - 1
     return Request(target, f"{DEGREES[word][degree]} {_noun(objects[0])}")
 
 
-def _ask_size(rng: np.random.Generator, objects: tuple[ObjectSpec, ...]) -> Request:
+def _ask_size(rng: np.random.Generator, objects: Objects) -> Request:
     first, last = objects[0], objects[-1]
     wider, taller = last.radius_m > first.radius_m, last.height_m > first.height_m
     words = ("big", "small") if wider and taller else ("tall", "short") if taller else ("wide",)
@@ -173,11 +174,7 @@ def obstacle_between(
 
     The post leaves room for the hand, which is 20 cm wide along y, over the object and over the board.
     """
-    side = float(np.sign(board.xy_m[1]))
-    item = replace(item, xy_m=(item.xy_m[0], -side * float(rng.uniform(0.01, 0.11))))
-    start, end = np.array(item.xy_m), np.array(board.xy_m)
-    length = abs(end[1] - start[1])
-    point = start + (end - start) * rng.uniform(0.118 / length, 1.0 - 0.118 / length)
+    item, point = _on_the_way(rng, item, board)
     others = [index for index, name in enumerate(palette.names) if name != item.color]
     color = others[rng.integers(len(others))]
     post = ObjectSpec(
@@ -187,11 +184,23 @@ def obstacle_between(
         palette.names[color],
         float(rng.uniform(0.013, 0.016)),
         float(rng.uniform(0.10, 0.13)),
-        (float(point[0]), float(point[1])),
+        point,
         0.0,
         palette.rgb[color],
     )
     return item, post
+
+
+def _on_the_way(
+    rng: np.random.Generator, item: ObjectSpec, board: BoardSpec
+) -> tuple[ObjectSpec, tuple[float, float]]:
+    """The object on the side away from a board, and a point between the two."""
+    side = float(np.sign(board.xy_m[1]))
+    item = replace(item, xy_m=(item.xy_m[0], -side * float(rng.uniform(0.01, 0.11))))
+    start, end = np.array(item.xy_m), np.array(board.xy_m)
+    length = abs(end[1] - start[1])
+    point = start + (end - start) * rng.uniform(0.118 / length, 1.0 - 0.118 / length)
+    return item, (float(point[0]), float(point[1]))
 
 
 def _sample_illusion(rng: np.random.Generator, palette: Palette) -> Sample:
@@ -203,8 +212,43 @@ def _sample_illusion(rng: np.random.Generator, palette: Palette) -> Sample:
     return (real, picture), _ask_real(rng, (real, picture))
 
 
-def _ask_real(rng: np.random.Generator, objects: tuple[ObjectSpec, ...]) -> Request:
+def _ask_real(rng: np.random.Generator, objects: Objects) -> Request:
     return Request(0, f"real {_noun(objects[0])}")
+
+
+def _move_pick(rng: np.random.Generator, objects: Objects, board: BoardSpec) -> Objects:
+    return (replace(objects[0], xy_m=_sample_xy(rng)),)
+
+
+def _move_position(rng: np.random.Generator, objects: Objects, board: BoardSpec) -> Objects:
+    relations = [relation for relation in RELATIONS if relation != "middle" or len(objects) == 3]
+    relation = relations[rng.integers(len(relations))]
+    return _moved(objects, _spread(rng, len(objects), lambda points: _can_tell(points, relation)))
+
+
+def _move_size(rng: np.random.Generator, objects: Objects, board: BoardSpec) -> Objects:
+    return _moved(objects, _spread(rng, len(objects), lambda points: True))
+
+
+def _move_obstacle(rng: np.random.Generator, objects: Objects, board: BoardSpec) -> Objects:
+    item, point = _on_the_way(rng, replace(objects[0], xy_m=_sample_xy(rng)), board)
+    return item, replace(objects[1], xy_m=point)
+
+
+def _move_real(rng: np.random.Generator, objects: Objects, board: BoardSpec) -> Objects:
+    """The picture stays: it was printed for its place."""
+    real, picture = objects
+    while True:
+        xy = _sample_xy(rng)
+        if (np.abs(np.subtract(xy, picture.xy_m)) >= MIN_SPACING_M).any():
+            return replace(real, xy_m=xy), picture
+
+
+def _moved(objects: Objects, xy: np.ndarray) -> Objects:
+    return tuple(
+        replace(item, xy_m=(float(point[0]), float(point[1])))
+        for item, point in zip(objects, xy, strict=True)
+    )
 
 
 SAMPLERS: dict[Family, Callable[[np.random.Generator, Palette], Sample]] = {
@@ -214,10 +258,18 @@ SAMPLERS: dict[Family, Callable[[np.random.Generator, Palette], Sample]] = {
     Family.OBSTACLE: _sample_pick,  # what stands in the way depends on the board: obstacle_between
     Family.ILLUSION: _sample_illusion,
 }
-REQUESTS: dict[Family, Callable[[np.random.Generator, tuple[ObjectSpec, ...]], Request]] = {
+REQUESTS: dict[Family, Callable[[np.random.Generator, Objects], Request]] = {
     Family.PICK: _request_only,
     Family.POSITION: _ask_position,
     Family.SIZE: _ask_size,
     Family.OBSTACLE: _request_only,
     Family.ILLUSION: _ask_real,
 }
+MOVES: dict[Family, Callable[[np.random.Generator, Objects, BoardSpec], Objects]] = {
+    Family.PICK: _move_pick,
+    Family.POSITION: _move_position,
+    Family.SIZE: _move_size,
+    Family.OBSTACLE: _move_obstacle,
+    Family.ILLUSION: _move_real,
+}
+"""The same objects in other places, for the board that is asked for."""

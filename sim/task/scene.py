@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from spatialbot_sim.task.families import REQUESTS, SAMPLERS, Request, obstacle_between
+from spatialbot_sim.task.families import MOVES, REQUESTS, SAMPLERS, Request, obstacle_between
 from spatialbot_sim.task.instructions import Phrasing, write_instruction
 from spatialbot_sim.task.palette import NOMINAL, Palette, Rgb
 from spatialbot_sim.task.specs import BoardSpec, Family, Role, SceneSpec
@@ -38,13 +38,15 @@ def sample_scene(
     return _ask(scene, request, goal, words, phrasing)
 
 
-def ask_again(scene: SceneSpec, rng: np.random.Generator, phrasing: Phrasing = Phrasing.TRAIN) -> SceneSpec:
-    """The same things on the same table, and another instruction: object, board, viewer and wording anew.
+def rearrange(scene: SceneSpec, rng: np.random.Generator, phrasing: Phrasing = Phrasing.TRAIN) -> SceneSpec:
+    """The same things in other places on the same table, and another instruction.
 
-    The board of an obstacle scene stays, because the post stands in the way to it.
+    Boards, the picture of an illusion and all looks stay; which object and board are asked for, by whose view
+    and in which words, is drawn anew.
     """
-    goal = scene.goal if scene.family is Family.OBSTACLE else int(rng.integers(2))
-    return _ask(scene, REQUESTS[scene.family](rng, scene.objects), goal, rng, phrasing)
+    goal = int(rng.integers(2))
+    objects = MOVES[scene.family](rng, scene.objects, scene.boards[goal])
+    return _ask(replace(scene, objects=objects), REQUESTS[scene.family](rng, objects), goal, rng, phrasing)
 
 
 def _ask(

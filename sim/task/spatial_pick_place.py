@@ -18,7 +18,7 @@ from spatialbot_sim.task.ground_truth import opening_of, position_of
 from spatialbot_sim.task.instructions import parse_phrasing
 from spatialbot_sim.task.objects import build_board, build_object, build_table, upright_pose
 from spatialbot_sim.task.panda import SpatialPanda  # importing it registers the robot
-from spatialbot_sim.task.scene import ask_again, sample_scene
+from spatialbot_sim.task.scene import rearrange, sample_scene
 from spatialbot_sim.task.shift import Conditions, parse_shift, sample_conditions
 from spatialbot_sim.task.specs import BOARD_HALF_M, ObjectSpec, Role, SceneSpec, parse_family
 from spatialbot_sim.task.workplace import (
@@ -145,9 +145,9 @@ class SpatialPickPlace(BaseEnv):
                 self.actors[item.name].set_linear_velocity(np.zeros(3))
                 self.actors[item.name].set_angular_velocity(np.zeros(3))
 
-    def ask_again(self, rng: np.random.Generator) -> None:
-        """Put everything back, and ask for another object, board or in other words."""
-        self._scene_spec = ask_again(self.scene_spec, rng, self.phrasing)
+    def rearrange(self, rng: np.random.Generator) -> None:
+        """Stand the same objects elsewhere, and ask anew."""
+        self._scene_spec = rearrange(self.scene_spec, rng, self.phrasing)
         self.put_back()
 
     @property

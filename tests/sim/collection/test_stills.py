@@ -112,7 +112,7 @@ def test_stills_of_a_lone_object_show_it_all_over_the_table(robot):
 def facts(robot) -> tuple:
     """What a still must keep: everything that is not asked."""
     scene = robot.env.scene_spec
-    return scene.seed, scene.boards, [(item.name, item.xy_m, item.height_m) for item in scene.objects]
+    return scene.seed, scene.boards, [(item.name, item.radius_m, item.height_m) for item in scene.objects]
 
 
 def meant_by(scene: SceneSpec) -> str:
@@ -160,7 +160,7 @@ def test_the_words_of_a_still_fit_its_target_its_goal_and_their_poses(blind_robo
             boards.add((seed, scene.goal))
             targets.add((seed, scene.target.name))
     assert len(texts) > 12
-    assert len(boards) == (3 if family is Family.OBSTACLE else 6)
+    assert len(boards) == 6
     assert (len(targets) > 3) == (family in (Family.POSITION, Family.SIZE))
 
 

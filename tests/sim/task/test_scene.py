@@ -14,7 +14,7 @@ from spatialbot_policy.errors import TaskError
 from spatialbot_sim.task.families import MIN_SPACING_M
 from spatialbot_sim.task.instructions import DEGREES, Phrasing
 from spatialbot_sim.task.palette import COLORS, UNSEEN_COLORS
-from spatialbot_sim.task.scene import ask_again, sample_scene
+from spatialbot_sim.task.scene import rearrange, sample_scene
 from spatialbot_sim.task.shift import Shift, sample_conditions
 from spatialbot_sim.task.specs import (
     BOARD_HALF_M,
@@ -31,19 +31,19 @@ seeds = st.integers(0, 19_999_999)
 phrasings = st.sampled_from(Phrasing)
 families = st.sampled_from(Family)
 agains = st.integers(0, 3)
-"""How often a scene's instruction is drawn anew."""
+"""How often a scene is rearranged."""
 VIEWERS = {"robot": ((-0.615, 0.0), (1.0, 0.0)), "camera": ((0.52, 0.0), (-1.0, 0.0))}
 """Where each viewer stands on the plan of the table, and which way it looks."""
 OBJECT_WORDS = re.compile(r"the ((?:\w+ )?)(red|green|blue|yellow|orange|purple) (cup|ball|box)\b")
 BOARD_WORDS = re.compile(r"\b(left|right) board\b")
 
 
-def scene_asked(family: Family, seed: int, phrasing: Phrasing, again: int) -> SceneSpec:
-    """The scene of a seed, its instruction drawn anew `again` times."""
+def scene_of(family: Family, seed: int, phrasing: Phrasing, again: int) -> SceneSpec:
+    """The scene of a seed, rearranged `again` times."""
     scene = sample_scene(family, seed, phrasing)
     rng = np.random.default_rng(seed)
     for _ in range(again):
-        scene = ask_again(scene, rng, phrasing)
+        scene = rearrange(scene, rng, phrasing)
     return scene
 
 
@@ -86,15 +86,15 @@ def test_seeds_and_families_give_different_scenes():
 
 @given(families, seeds, agains)
 def test_there_is_one_target_and_every_object_has_its_own_name(family, seed, again):
-    scene = scene_asked(family, seed, Phrasing.TRAIN, again)
+    scene = scene_of(family, seed, Phrasing.TRAIN, again)
     assert [item.role for item in scene.objects].count(Role.TARGET) == 1
     assert len({item.name for item in scene.objects}) == len(scene.objects)
     assert (scene.obstacle is not None) == (family is Family.OBSTACLE)
 
 
-@given(families, seeds)
-def test_boards_lie_apart_and_no_object_starts_on_one(family, seed):
-    scene = sample_scene(family, seed)
+@given(families, seeds, agains)
+def test_boards_lie_apart_and_no_object_starts_on_one(family, seed, again):
+    scene = scene_of(family, seed, Phrasing.TRAIN, again)
     left, right = scene.boards
     assert (left.side, right.side) == ("left", "right")
     assert left.xy_m[1] - right.xy_m[1] > 2 * BOARD_HALF_M[1] + 0.3
@@ -104,9 +104,9 @@ def test_boards_lie_apart_and_no_object_starts_on_one(family, seed):
             assert gap.max() > 0.0
 
 
-@given(families, seeds)
-def test_objects_stand_in_reach_and_leave_room_for_the_hand(family, seed):
-    scene = sample_scene(family, seed)
+@given(families, seeds, agains)
+def test_objects_stand_in_reach_and_leave_room_for_the_hand(family, seed, again):
+    scene = scene_of(family, seed, Phrasing.TRAIN, again)
     (x0, x1), (y0, y1) = OBJECT_REGION_M
     for item in scene.objects:
         if item.role is not Role.OBSTACLE:
@@ -121,7 +121,7 @@ def test_objects_stand_in_reach_and_leave_room_for_the_hand(family, seed):
 
 @given(families, seeds, phrasings, agains)
 def test_the_board_is_the_one_that_is_named(family, seed, phrasing, again):
-    scene = scene_asked(family, seed, phrasing, again)
+    scene = scene_of(family, seed, phrasing, again)
     _, side, viewer = read_words(scene)
     order = sorted(scene.boards, key=lambda board: leftness(board.xy_m, viewer))
     assert order[-1 if side == "left" else 0] == scene.boards[scene.goal]
@@ -137,7 +137,7 @@ def test_a_lone_object_needs_no_qualifier(family, seed):
 @settings(max_examples=300)
 @given(seeds, phrasings, agains)
 def test_a_relation_holds_for_the_target_as_its_viewer_sees_it(seed, phrasing, again):
-    scene = scene_asked(Family.POSITION, seed, phrasing, again)
+    scene = scene_of(Family.POSITION, seed, phrasing, again)
     relation, _, viewer = read_words(scene)
     assert re.search(r"\b(robot|camera)\b", scene.instruction), "the words do not say who looks"
     if relation in ("closest", "farthest"):
@@ -166,7 +166,7 @@ def test_both_viewers_and_all_relations_occur():
 @settings(max_examples=300)
 @given(seeds, phrasings, agains)
 def test_a_word_of_size_holds_for_the_target_alone(seed, phrasing, again):
-    scene = scene_asked(Family.SIZE, seed, phrasing, again)
+    scene = scene_of(Family.SIZE, seed, phrasing, again)
     qualifier, _, _ = read_words(scene)
     word, degree = next(
         (word, degrees.index(qualifier)) for word, degrees in DEGREES.items() if qualifier in degrees
@@ -195,28 +195,29 @@ def test_every_word_and_degree_of_size_occurs():
 
 
 @given(families, seeds, agains)
-def test_asking_again_moves_nothing(family, seed, again):
-    first, scene = sample_scene(family, seed), scene_asked(family, seed, Phrasing.TRAIN, again)
+def test_rearranging_keeps_boards_and_looks(family, seed, again):
+    first, scene = sample_scene(family, seed), scene_of(family, seed, Phrasing.TRAIN, again)
     assert (scene.boards, scene.table_rgb) == (first.boards, first.table_rgb)
-    assert [_place(item) for item in scene.objects] == [_place(item) for item in first.objects]
-    assert (scene.obstacle is None) == (first.obstacle is None)
+    assert [(item.name, *_looks(item)) for item in scene.objects] == [
+        (item.name, *_looks(item)) for item in first.objects
+    ]
+    assert [item.xy_m for item in scene.objects if item.role is Role.PICTURE] == [
+        item.xy_m for item in first.objects if item.role is Role.PICTURE
+    ]
 
 
-def _place(item: ObjectSpec) -> tuple[object, ...]:
-    return (item.name, item.xy_m, *_looks(item))
-
-
-def test_asking_again_asks_for_every_object_and_both_boards():
+def test_rearranging_asks_for_every_object_and_both_boards_in_other_places():
     scene = next(
         scene
         for scene in (sample_scene(Family.POSITION, seed) for seed in range(50))
         if len(scene.objects) == 3
     )
     rng = np.random.default_rng(0)
-    asked = [ask_again(scene, rng) for _ in range(60)]
+    asked = [rearrange(scene, rng) for _ in range(60)]
     assert {item.target.name for item in asked} == {item.name for item in scene.objects}
     assert {item.goal for item in asked} == {0, 1}
     assert len({item.instruction for item in asked}) > 30
+    assert len({item.target.xy_m for item in asked}) == 60
 
 
 @given(families, seeds)
@@ -235,9 +236,9 @@ def test_unseen_colors_and_sizes_change_the_looks_alone(family, seed):
         assert not 0.023 <= scene.target.radius_m <= 0.031
 
 
-@given(seeds)
-def test_the_obstacle_stands_on_the_way_with_room_for_the_hand_on_both_sides(seed):
-    scene = sample_scene(Family.OBSTACLE, seed)
+@given(seeds, agains)
+def test_the_obstacle_stands_on_the_way_with_room_for_the_hand_on_both_sides(seed, again):
+    scene = scene_of(Family.OBSTACLE, seed, Phrasing.TRAIN, again)
     assert scene.obstacle is not None
     start, post = np.array(scene.target.xy_m), np.array(scene.obstacle.xy_m)
     end = np.array(scene.boards[scene.goal].xy_m)
