@@ -10,7 +10,14 @@ from spatialbot_policy.errors import EpisodeError
 from spatialbot_training.collate import Pick
 from spatialbot_training.data_config import DataConfig
 from spatialbot_training.frame_store import FrameStore
+from spatialbot_training.localisation import NAMES, SCALE_M
 from spatialbot_training.mixture import Mixture
+
+UNDECIDED_M = 0.06
+_SAME_PLACE_M = 0.02
+_LEFTMOST, _RIGHTMOST = (
+    [NAMES.index(f"object_{place}_{axis}") for axis in "xy"] for place in ("leftmost", "rightmost")
+)
 
 
 class Sampler:
@@ -30,8 +37,10 @@ class Sampler:
         self._config, self._seed = config, seed
         self._stills, self._demos = np.flatnonzero(store.stills), np.flatnonzero(~store.stills)
         self._starts = window_starts(store, config.window_steps)
-        weights = np.where(store.actions[self._starts, 6] < 0.5, config.approach_weight, 1.0)
-        self._start_weights = np.cumsum(weights) / weights.sum() if len(weights) else weights
+        reading = np.where(undecided(store), config.reading_weight, 1.0)
+        self._still_weights = _cumulative(reading[self._stills])
+        approach = np.where(store.actions[self._starts, 6] < 0.5, config.approach_weight, 1.0)
+        self._start_weights = _cumulative(approach * reading[self._starts])
         stills = config.stills_per_batch if config.draws_episodes else 0
         stills += config.stills_per_localisation_batch if localise else 0
         if stills and not len(self._stills):
@@ -64,10 +73,9 @@ class Sampler:
                 parts += [rng.choice(rows, count)] if count else []
             return np.concatenate(parts)
         if config.stills_per_batch:
-            parts.append(rng.choice(self._stills, config.stills_per_batch))
+            parts.append(self._stills[_draw(rng, self._still_weights, config.stills_per_batch)])
         if config.windows_per_batch:
-            chosen = np.searchsorted(self._start_weights, rng.random(config.windows_per_batch))
-            starts = self._starts[np.minimum(chosen, len(self._starts) - 1)]
+            starts = self._starts[_draw(rng, self._start_weights, config.windows_per_batch)]
             parts.append((starts[:, None] + np.arange(config.window_steps)).ravel())
         return np.concatenate(parts)
 
@@ -94,6 +102,30 @@ class RunDraws:
         if self.sampler is None:
             raise EpisodeError("a run without episodes draws from a mixture; set data.batch")
         return tuple(Pick(0, int(row)) for row in self.sampler.rows(step, localise))
+
+
+def undecided(store: FrameStore) -> np.ndarray:
+    """(N,) bool: steps at which only the words say what is meant.
+
+    The tool is more than UNDECIDED_M from the target, horizontally, and the scene has several objects. False
+    where a recording does not say.
+    """
+    if store.meant is None:
+        return np.zeros(len(store), dtype=bool)
+    away = np.linalg.norm(store.meant[:, :2], axis=1) * SCALE_M > UNDECIDED_M
+    left, right = (store.targets[:, places] for places in (_LEFTMOST, _RIGHTMOST))
+    several = np.linalg.norm(left - right, axis=1) * SCALE_M > _SAME_PLACE_M
+    return np.asarray(away & several)  # NaN compares as False
+
+
+def _cumulative(weights: np.ndarray) -> np.ndarray:
+    """(N,) weights -> the (N,) ends of their shares of [0, 1)."""
+    return np.cumsum(weights) / weights.sum() if len(weights) else weights
+
+
+def _draw(rng: np.random.Generator, ends: np.ndarray, count: int) -> np.ndarray:
+    """(count,) indices, each as likely as its share."""
+    return np.minimum(np.searchsorted(ends, rng.random(count)), len(ends) - 1)
 
 
 def window_starts(store: FrameStore, window_steps: int) -> np.ndarray:

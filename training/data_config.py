@@ -58,6 +58,8 @@ class DataConfig:
         windows_per_batch: stretches of demonstrations in each batch.
         window_steps: consecutive steps in a stretch; their histories share frames, each encoded once.
         approach_weight: how much more often a stretch begins where the gripper is open.
+        reading_weight: how much more often steps are drawn at which the words alone say what is meant: the
+            scene has several objects, and the tool is at none of them yet (see `undecided`).
         conversations: files to learn to converse from.
         conversation_validation: files whose loss is measured, and some of whose answers are written down.
         batch: conversations and stretches of the mixture in each batch, in all processes together.
@@ -83,6 +85,7 @@ class DataConfig:
     windows_per_batch: int = 8
     window_steps: int = 4
     approach_weight: float = 1.0
+    reading_weight: float = 1.0
     conversations: tuple[ConversationSet, ...] = ()
     conversation_validation: tuple[ConversationSet, ...] = ()
     batch: int = 0
@@ -106,9 +109,10 @@ class DataConfig:
                 "name at least one train data set, and stills or windows for a batch; or conversations, "
                 "and a batch of the mixture"
             )
-        if min(counts) < 0 or self.window_steps < 1 or self.approach_weight <= 0:
+        if min(counts) < 0 or self.window_steps < 1 or min(self.approach_weight, self.reading_weight) <= 0:
             raise ConfigError(
-                "stills and windows must be 0 or more, window_steps at least 1 and approach_weight above 0"
+                "stills and windows must be 0 or more, window_steps at least 1, and approach_weight and "
+                "reading_weight above 0"
             )
         if min(self.batch, self.workers, self.token_budget) < 0 or self.max_length < 1:
             raise ConfigError("batch, workers and token_budget must be 0 or more, and max_length at least 1")

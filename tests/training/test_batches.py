@@ -13,12 +13,13 @@ from tests.training.training_samples import POLICY, record_demos, record_stills
 from spatialbot_policy.errors import EpisodeError
 from spatialbot_policy.pipeline import build_pipeline
 from spatialbot_training.batch_parts import BatchParts, Sharing
-from spatialbot_training.batches import RunDraws, Sampler, windows
+from spatialbot_training.batches import RunDraws, Sampler, undecided, windows
 from spatialbot_training.collate import Batch, Pick, collate
 from spatialbot_training.episode_cache import open_store
 from spatialbot_training.examples import EpisodeExamples
 from spatialbot_training.frame_store import FrameStore
 from spatialbot_training.learner import Learner
+from spatialbot_training.localisation import NAMES
 from spatialbot_training.network import build_network
 from spatialbot_training.recipe import DataConfig, Recipe
 
@@ -218,3 +219,36 @@ def test_windows_that_are_asked_for_must_be_there(tmp_path: Path) -> None:
     with pytest.raises(EpisodeError, match="no demonstration is 4 steps long.*data.windows_per_batch to 0"):
         Sampler(store, DataConfig((tmp_path,)), seed=0)
     assert len(Sampler(store, DataConfig((tmp_path,), windows_per_batch=0), seed=0).rows(0)) == 64
+
+
+def with_choices(store: FrameStore, several: np.ndarray, away_m: np.ndarray) -> FrameStore:
+    """The store with two objects 20 cm apart at the chosen steps, and the target so far from the tool."""
+    targets = np.full_like(store.targets, np.nan)
+    for place, side in (("leftmost", 1.0), ("rightmost", -1.0)):
+        for axis, value in (("x", 0.0), ("y", side)):
+            targets[:, NAMES.index(f"object_{place}_{axis}")] = np.where(several, value, 0.0)
+    meant = np.zeros((len(store), 5), np.float32)
+    meant[:, 0] = away_m / 0.1
+    return replace(store, targets=targets, meant=meant)
+
+
+def test_only_the_words_decide_between_several_objects_that_the_tool_is_away_from(store: FrameStore) -> None:
+    several, away = np.arange(len(store)) % 2 == 0, np.where(np.arange(len(store)) % 3 == 0, 0.2, 0.03)
+    chosen = undecided(with_choices(store, several, away))
+    np.testing.assert_array_equal(chosen, several & (away > 0.06))
+    assert not undecided(replace(store, meant=None)).any()
+    assert not undecided(replace(store, meant=np.full((len(store), 5), np.nan, np.float32))).any()
+
+
+def test_reading_weight_draws_undecided_steps_that_much_more_often(store: FrameStore, recipe: Recipe) -> None:
+    rows = np.arange(len(store))
+    several = rows % 2 == 0
+    store = with_choices(store, several, np.full(len(store), 0.2))
+    data = replace(recipe.data, stills_per_batch=40, windows_per_batch=40, window_steps=1, reading_weight=5.0)
+    sampler = Sampler(store, data, seed=0)
+    drawn = np.concatenate([sampler.rows(step) for step in range(60)])
+    for stills in (True, False):
+        own = rows[store.stills == stills]
+        counts = np.bincount(drawn, minlength=len(store))
+        often, seldom = counts[own[several[own]]].mean(), counts[own[~several[own]]].mean()
+        assert 4.0 < often / seldom < 6.2

@@ -58,6 +58,7 @@ def test_unknown_keys_are_refused_with_a_hint(recipe: Recipe, place: tuple, key:
         ({"stills_per_batch": -1}, "0 or more"),
         ({"window_steps": 0}, "window_steps at least 1"),
         ({"approach_weight": 0.0}, "approach_weight"),
+        ({"reading_weight": 0.0}, "reading_weight"),
         ({"demonstrations_per_localisation_batch": -1}, "0 or more"),
         (
             {"train": (), "batch": 4, "cache_features": True, "conversations": TALK},
