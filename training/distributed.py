@@ -104,16 +104,18 @@ def shard(learner: nn.Module, processes: Processes) -> None:
 
 
 @contextmanager
-def gathered(learner: nn.Module) -> Iterator[None]:
-    """Hold all weights whole on every device: the decoder of actions reads layers without calling them."""
-    modules = [module for module in learner.modules() if isinstance(module, FSDPModule)]
-    for module in modules:
-        module.unshard()
+def layers_gathered(learner: nn.Module) -> Iterator[None]:
+    """Hold all layers' weights whole: the decoder of actions reads layers without calling them."""
+    layers = [
+        module for module in learner.modules() if isinstance(module, FSDPModule) and module is not learner
+    ]
+    for layer in layers:
+        layer.unshard()
     try:
         yield
     finally:
-        for module in modules:
-            module.reshard()
+        for layer in layers:
+            layer.reshard()
 
 
 def reshard(learner: nn.Module) -> None:

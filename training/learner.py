@@ -12,6 +12,7 @@ from spatialbot_policy.model import SpatialBotForActionPrediction
 from spatialbot_policy.model.loss import IGNORE
 from spatialbot_policy.model.vision_tower import as_tower
 from spatialbot_training.collate import Batch
+from spatialbot_training.distributed import layers_gathered
 from spatialbot_training.intention import IntentionHead, intention_loss
 from spatialbot_training.localisation import LocalisationHead, localisation_loss
 
@@ -143,7 +144,8 @@ class Learner(nn.Module):
         features = self._features(batch)
         embeds = self.model.embed_features(features)
         asked = {**prompts, "image_embeds": batch.gather(embeds)}
-        bins = ActionDecoder(self.model).decode(asked, self._dimensions)
+        with layers_gathered(self):
+            bins = ActionDecoder(self.model).decode(asked, self._dimensions)
         located = None if self.head is None else self.locate(features, batch)
         return Answers(bins, located, self._intend(batch, embeds))
 

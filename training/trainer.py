@@ -15,7 +15,7 @@ from spatialbot_training.averaging import AveragedWeights
 from spatialbot_training.batch_parts import BatchParts, share_out
 from spatialbot_training.batches import Sampler
 from spatialbot_training.callbacks import StepHooks
-from spatialbot_training.distributed import Processes, gathered, join_processes, reshard, shard
+from spatialbot_training.distributed import Processes, join_processes, reshard, shard
 from spatialbot_training.learner import Learner
 from spatialbot_training.loop import Figures, Loop
 from spatialbot_training.network import build_network
@@ -223,7 +223,7 @@ class Trainer:
         self.loop.log(dict(values))
 
     def _validate(self) -> None:
-        with self.shipped() as learner, gathered(learner):
+        with self.shipped() as learner:
             found = self.validation.measure(learner)
         if not found.figures:
             return
